@@ -1,0 +1,572 @@
+//! What a run writes down: one [`Attempt`] a line in `attempts.jsonl.zst`, one [`Event`] a line in `events.jsonl`.
+//!
+//! These two streams are the only source of every figure. Who measures, reports or shows a run knows this module
+//! and the plan, and nothing of proxies, clients or systems.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Moment;
+
+/// How an attempt ended (`measurement.md`, attempts and operations).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The answer that the operation wanted.
+    Ok,
+    /// The connection was refused.
+    Refused,
+    /// The connection was reset, or closed before the answer was whole.
+    Reset,
+    /// No answer within the attempt's time-out or the operation's deadline.
+    Timeout,
+    /// No route to the host or network.
+    Unreachable,
+    /// The name did not resolve.
+    Dns,
+    /// The TLS handshake failed.
+    Tls,
+    /// An answer that is not of the protocol.
+    Protocol,
+    /// 429 and kin.
+    Throttled,
+    /// 503 and kin.
+    Unavailable,
+    /// Any other error answer.
+    Error,
+    /// A hedge that lost.
+    Cancelled,
+    /// Not an attempt: over `max_in_flight` at its due time, so nothing was sent.
+    Shed,
+    /// Not an attempt on the wire: the client's circuit breaker was open.
+    BreakerOpen,
+    /// Still open when the drain ended; latency is censored at that moment.
+    Unfinished,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of reports.
+    pub const ALL: [Outcome; 15] = [
+        Outcome::Ok,
+        Outcome::Refused,
+        Outcome::Reset,
+        Outcome::Timeout,
+        Outcome::Unreachable,
+        Outcome::Dns,
+        Outcome::Tls,
+        Outcome::Protocol,
+        Outcome::Throttled,
+        Outcome::Unavailable,
+        Outcome::Error,
+        Outcome::Cancelled,
+        Outcome::Shed,
+        Outcome::BreakerOpen,
+        Outcome::Unfinished,
+    ];
+
+    /// The word in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Refused => "refused",
+            Outcome::Reset => "reset",
+            Outcome::Timeout => "timeout",
+            Outcome::Unreachable => "unreachable",
+            Outcome::Dns => "dns",
+            Outcome::Tls => "tls",
+            Outcome::Protocol => "protocol",
+            Outcome::Throttled => "throttled",
+            Outcome::Unavailable => "unavailable",
+            Outcome::Error => "error",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Shed => "shed",
+            Outcome::BreakerOpen => "breaker_open",
+            Outcome::Unfinished => "unfinished",
+        }
+    }
+
+    /// Whether something was tried towards the system; a shed operation and an open breaker sent nothing.
+    pub const fn was_sent(self) -> bool {
+        !matches!(self, Outcome::Shed | Outcome::BreakerOpen)
+    }
+
+    /// Whether the attempt counts as failed: neither ok nor a hedge that lost.
+    pub const fn failed(self) -> bool {
+        !matches!(self, Outcome::Ok | Outcome::Cancelled)
+    }
+}
+
+/// Whether the attempt took effect in the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Applied {
+    /// Never connected, shed, breaker open, or an answer that is definite.
+    No,
+    /// Anything may have happened.
+    Unknown,
+    /// Acknowledged.
+    Yes,
+}
+
+/// What an operation does to its key; the consistency checks read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Returns the value of a register; `value` is what was read, none if there was none.
+    Read,
+    /// Sets a register to `value`; `replaced` is what stood there, where the system says so.
+    Write,
+    /// Creates `key`, once; `value` is what it holds.
+    Insert,
+    /// Adds `value` to the list at `key`.
+    Append,
+    /// Returns the list at `key`; `value` is the list, items joined by a comma.
+    Scan,
+}
+
+/// One attempt of one operation, as its client saw it.
+///
+/// Written when it ends. All moments count from the run's start. Attempts of one operation share `workload` and
+/// `op`; the operation's last record has `last`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The workload's name.
+    pub workload: Arc<str>,
+    /// The operation's class: `read`, `write`, `query`, `echo` or what the workload calls it.
+    pub class: Arc<str>,
+    /// The operation's number within its workload, from 0.
+    pub op: u64,
+    /// The attempt's number within its operation, from 1; 0 for an operation that was shed.
+    pub attempt: u32,
+    /// Sent beside an attempt that had not ended, not after one that failed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hedge: bool,
+    /// No further attempt of this operation follows in the file.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub last: bool,
+    /// What it does to `key`; none for operations without a state, such as `request` and `echo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// The key that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<str>>,
+    /// The value written, or the value read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Box<str>>,
+    /// The value that a write replaced, as the system returned it; empty if there was none before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Box<str>>,
+    /// When the operation was due, by its arrival schedule.
+    #[serde(rename = "due_ns")]
+    pub due: Moment,
+    /// When this attempt started.
+    #[serde(rename = "start_ns")]
+    pub start: Moment,
+    /// When its connection stood, if it had to make one and the client tells.
+    #[serde(rename = "connected_ns", default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<Moment>,
+    /// When the first byte of the answer came, if the client tells.
+    #[serde(rename = "first_byte_ns", default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Moment>,
+    /// When it ended, with an answer or without.
+    #[serde(rename = "end_ns")]
+    pub end: Moment,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether it took effect.
+    pub applied: Applied,
+    /// The protocol's own code: an HTTP status, a SQLSTATE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// Who served it: `node#incarnation`, or the address reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Arc<str>>,
+    /// The link that it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Arc<str>>,
+    /// The connection that it took: its number on that link, from the proxy's accept record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// How long the policy waits before the next attempt; none if there will be none.
+    #[serde(rename = "retry_in_ns", default, skip_serializing_if = "Option::is_none", with = "optional_ns")]
+    pub retry_in: Option<Duration>,
+    /// Why it failed, was retried or was given up, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Box<str>>,
+}
+
+/// One thing that happened in a run, at low rate: a line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    #[serde(rename = "at_ns")]
+    pub at: Moment,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum What {
+    /// The run began: `at` is 0 by definition.
+    RunStarted {
+        /// Wall time, nanoseconds since 1970.
+        wall_ns: u64,
+        /// The variant's id, such as `retry=none,loss=5%`; empty without a matrix.
+        variant: String,
+        /// The run's seed.
+        seed: u64,
+        /// Which mechanism silent faults use here: `kernel-drop` or `stall`.
+        mechanism: Mechanism,
+    },
+    /// Monotonic and wall time side by side, each second.
+    Clock {
+        /// Wall time, nanoseconds since 1970.
+        wall_ns: u64,
+    },
+    /// A phase began: `startup`, `warmup`, `baseline`, `faults`, `recovery`, `drain`.
+    PhaseStarted {
+        /// Its name.
+        phase: String,
+        /// When the plan wanted it.
+        #[serde(rename = "planned_ns")]
+        planned: Moment,
+    },
+    /// Load ended; what is open drains.
+    LoadEnded,
+    /// A fault struck; `at` is t0, the first link or node actually hit.
+    FaultInjected {
+        /// Its name in the experiment.
+        fault: String,
+        /// Its kind, such as `partition`.
+        kind: String,
+        /// When the plan wanted it.
+        #[serde(rename = "planned_ns")]
+        planned: Moment,
+        /// The last link or node hit; `injection_skew` is this − `at`.
+        #[serde(rename = "last_hit_ns")]
+        last_hit: Moment,
+        /// What it hit.
+        hit: Hit,
+        /// How it was done, for silent faults and packet loss.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mechanism: Option<Mechanism>,
+        /// Bytes that the kernel already had in its send queues, per `measurement.md`, proof.
+        in_flight_bytes: u64,
+    },
+    /// A fault was healed, on schedule or because the run stopped.
+    FaultHealed {
+        /// Its name in the experiment.
+        fault: String,
+        /// When the plan wanted it.
+        #[serde(rename = "planned_ns")]
+        planned: Moment,
+        /// What shows that it was real, counted between injection and removal.
+        proof: Proof,
+    },
+    /// A link's counters, each second and at each injection and removal.
+    Counters {
+        /// The link's name.
+        link: String,
+        /// Totals since the link was opened.
+        counters: LinkCounters,
+    },
+    /// A node's state changed, as the system or the run knows it.
+    Node {
+        /// The node's name.
+        node: String,
+        /// Raised at each start or promotion.
+        incarnation: u64,
+        /// `starting`, `ready`, `paused`, `stopped`, `gone`.
+        state: String,
+        /// The role that it has now, such as `primary`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+    },
+    /// A milestone of a failover, told by the system.
+    Milestone {
+        /// Which one.
+        milestone: Milestone,
+        /// The node that it concerns.
+        node: String,
+        /// Who says so: `lab`, or `log of NODE`.
+        source: String,
+    },
+    /// A line that a server wrote, stamped on receipt.
+    Log {
+        /// The node.
+        node: String,
+        /// The line, secrets replaced by their names.
+        line: String,
+    },
+    /// The probe at the service, which takes no faulted link.
+    Probe {
+        /// The node probed.
+        node: String,
+        /// Whether the service answered well.
+        ok: bool,
+    },
+    /// The load generator's own health, each second and workload.
+    Generator {
+        /// The workload.
+        workload: String,
+        /// Operations due so far.
+        due: u64,
+        /// Operations started so far.
+        started: u64,
+        /// Operations shed so far.
+        shed: u64,
+        /// Operations open now.
+        in_flight: u64,
+        /// Records dropped so far because the recorder was full; anything but 0 makes the run inconclusive.
+        dropped: u64,
+    },
+    /// A check ran: before, after or final.
+    Check {
+        /// Its number in the experiment, from 0.
+        index: usize,
+        /// `before`, `after` or `final`.
+        when: String,
+        /// Whether it held.
+        ok: bool,
+        /// What it said.
+        output: String,
+    },
+    /// The final read of each key that the workloads wrote.
+    FinalRead {
+        /// The workload.
+        workload: String,
+        /// The key.
+        key: String,
+        /// What stands there: a value, a list joined by commas, none if nothing.
+        value: Option<String>,
+        /// Whether the read was answered; without an answer nothing is known of the key.
+        ok: bool,
+    },
+    /// Something worth a person's eye that is no failure of its own.
+    Note {
+        /// The text.
+        text: String,
+    },
+    /// The run stops before its end.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+        /// In words, with the figure that decided.
+        detail: String,
+    },
+    /// Every fault is healed and everything started has ended: the run folder is whole.
+    RunEnded,
+}
+
+/// Why a run stopped before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// A guard's condition held.
+    Guard,
+    /// A fault outlived its lease.
+    Lease,
+    /// The stop button.
+    Button,
+    /// Ctrl-C or `q`.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// The baseline did not hold its own expectations.
+    Baseline,
+    /// The disk is full, or the run folder cannot be written.
+    Disk,
+    /// The keeper was lost.
+    Keeper,
+    /// The system was not ready, or died by itself.
+    System,
+    /// A bug of our own.
+    Bug,
+}
+
+/// How silence on a link is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mechanism {
+    /// A socket filter: the kernel drops what arrives, unacknowledged.
+    KernelDrop,
+    /// Held in user space: the kernel has finished the handshake and acknowledges for us.
+    Stall,
+}
+
+impl Mechanism {
+    /// The word in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mechanism::KernelDrop => "kernel-drop",
+            Mechanism::Stall => "stall",
+        }
+    }
+}
+
+/// What a fault hit, fixed at injection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The links, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// The nodes, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// The hit set of `failover_latency`: places (`node#incarnation`) stopped, cut or demoted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<String>,
+}
+
+/// What arrived while a fault was in force (`measurement.md`, proof that a fault was real).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Whether it suffices for this kind of fault.
+    pub real: bool,
+    /// Chunks altered by shaping toxics.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub altered_chunks: u64,
+    /// Bytes offered and withheld (stall).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub withheld_bytes: u64,
+    /// Segments, SYNs among them, dropped unacknowledged (kernel-drop).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_segments: u64,
+    /// Connections offered and withheld, refused, reset or dropped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub connections: u64,
+    /// Requests matched by an HTTP fault.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub requests: u64,
+    /// Bytes that passed after t0 all the same; those given to the kernel before are not among them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passed_bytes: u64,
+    /// What was read back of the nodes, such as `primary-a: gone`, or an action's exit status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_back: Vec<String>,
+}
+
+/// A link's totals since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkCounters {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections to the upstream that were established.
+    pub connected: u64,
+    /// Dials to the upstream that failed.
+    pub dial_failed: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Bytes read from clients.
+    pub up_received_bytes: u64,
+    /// Bytes written to the upstream.
+    pub up_sent_bytes: u64,
+    /// Bytes read from the upstream.
+    pub down_received_bytes: u64,
+    /// Bytes written to clients.
+    pub down_sent_bytes: u64,
+    /// Closings seen or made, by kind: `fin`, `rst`, `fault` (closed by a fault), `shutdown`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub closed: IndexMap<String, u64>,
+    /// Chunks altered by shaping toxics.
+    pub altered_chunks: u64,
+    /// Bytes withheld by reach faults in user space.
+    pub withheld_bytes: u64,
+    /// Segments dropped by socket filters, SYNs among them.
+    pub dropped_segments: u64,
+    /// Connections refused, reset, dropped or left unanswered by faults.
+    pub faulted_connections: u64,
+    /// Requests matched by HTTP faults.
+    pub faulted_requests: u64,
+    /// HTTP requests or frames seen on the wire, where the link counts them; the count of attempts on the wire.
+    pub requests: u64,
+}
+
+/// The instants of a failover, in the order in which they are expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Milestone {
+    /// The first link or node was hit: t0.
+    Injected,
+    /// End of the first failed attempt that ended after t0.
+    FirstFailure,
+    /// The failure detector of the system raised its suspicion.
+    Detected,
+    /// The system decided to fail over.
+    Decided,
+    /// A new place accepts writes.
+    Promoted,
+    /// New requests are routed to the new place.
+    Redirected,
+    /// First attempt answered on a connection accepted after promotion.
+    Reconnected,
+    /// End of the first ok operation after the first failure.
+    FirstSuccess,
+    /// The figures are back at the baseline's.
+    Steady,
+}
+
+impl Milestone {
+    /// Every milestone, in the expected order.
+    pub const ALL: [Milestone; 9] = [
+        Milestone::Injected,
+        Milestone::FirstFailure,
+        Milestone::Detected,
+        Milestone::Decided,
+        Milestone::Promoted,
+        Milestone::Redirected,
+        Milestone::Reconnected,
+        Milestone::FirstSuccess,
+        Milestone::Steady,
+    ];
+
+    /// In words, for reports.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Milestone::Injected => "injected",
+            Milestone::FirstFailure => "first failure",
+            Milestone::Detected => "detected",
+            Milestone::Decided => "decided",
+            Milestone::Promoted => "promoted",
+            Milestone::Redirected => "redirected",
+            Milestone::Reconnected => "reconnected",
+            Milestone::FirstSuccess => "first success",
+            Milestone::Steady => "steady",
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// An optional duration as whole nanoseconds.
+mod optional_ns {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's `with` passes a reference")]
+    pub(super) fn serialize<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match wait {
+            Some(wait) => serializer.serialize_u64(wait.as_nanos() as u64),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_nanos))
+    }
+}

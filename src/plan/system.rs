@@ -1,0 +1,163 @@
+//! What is under test: a lab inside the binary, or nodes that the run starts or finds.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::units::Span;
+
+/// The node name that stands for the harness's own probe; no selector matches it.
+pub const PROBE: &str = "probe";
+
+/// The system under test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum System {
+    /// A built-in reference system, with its parameters as checked by the lab.
+    Lab {
+        /// Its name, such as `primary-standby`.
+        name: String,
+        /// Its parameters, every default filled in.
+        params: IndexMap<String, serde_json::Value>,
+    },
+    /// Nodes and the links between them.
+    Nodes {
+        /// By name.
+        nodes: IndexMap<String, Node>,
+        /// By name; workloads' own links are not among them, they are made for each workload.
+        links: IndexMap<String, Link>,
+    },
+}
+
+/// A node of the system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Zone, region, role and the user's own; selectors match them.
+    #[serde(default)]
+    pub labels: IndexMap<String, String>,
+    /// A request that tells whether the service is well, taking no faulted link; none: a TCP connect.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    /// Already running, at `host:port`.
+    Endpoint {
+        /// Where; resolved at connect time.
+        address: String,
+    },
+    /// Started, waited for, logged, killed, paused and stopped by the run.
+    Process(Process),
+}
+
+/// A program that the run starts under its keeper.
+///
+/// In `command`, `env`, `files` and `ready`, `${links.NAME.address}`, `${links.NAME.port}`, `${nodes.NAME.address}`,
+/// `${nodes.NAME.port}` and `${dir}` (a folder of its own inside the run folder) are filled in when it starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// The program with its arguments.
+    pub command: Vec<String>,
+    /// Environment on top of the whitelist (`PATH`, `LANG`, `TZ`, `HOME` = its folder).
+    #[serde(default)]
+    pub env: IndexMap<String, Value>,
+    /// Files written into its folder before the start: name → content.
+    #[serde(default)]
+    pub files: IndexMap<String, String>,
+    /// Where it listens: `127.0.0.1:PORT`; port 0 means that the run picks a free one, and keeps it for restarts.
+    #[serde(default)]
+    pub listen: Option<String>,
+    /// When it is ready.
+    pub ready: Ready,
+    /// How it is asked to stop, before it is killed.
+    pub stop: Stop,
+    /// Milestones that its log tells: a line that contains the text tells the milestone.
+    #[serde(default)]
+    pub log_milestones: Vec<LogMilestone>,
+}
+
+/// A text, or a secret that is read when needed and never written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// As it stands.
+    Text(String),
+    /// By reference.
+    Secret(Secret),
+}
+
+/// Where a secret is read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Secret {
+    /// An environment variable.
+    Env(String),
+    /// A file; one trailing line break is cut.
+    File(String),
+}
+
+/// When a process counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// What tells.
+    pub when: ReadyWhen,
+    /// How long it may take. Default 10 s.
+    pub within: Span,
+}
+
+/// What tells that a process is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyWhen {
+    /// Its `listen` address accepts a connection.
+    Listening,
+    /// A GET of this path at its `listen` address answers 2xx or 3xx.
+    Http(String),
+    /// Its output contains this text.
+    Log(String),
+}
+
+/// How a process is stopped in good order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The signal: `TERM`, `INT`, `QUIT`. Default `TERM`.
+    pub signal: String,
+    /// How long it may take before it is killed. Default 5 s.
+    pub within: Span,
+}
+
+/// A milestone that a server's log tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogMilestone {
+    /// Which.
+    pub milestone: crate::event::Milestone,
+    /// The text that the line contains.
+    pub contains: String,
+}
+
+/// A request that tells whether a service is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// A TCP connect.
+    Tcp,
+    /// A GET of this path answers 2xx or 3xx.
+    Http(String),
+}
+
+/// A link: client node → server node, one proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The node that dials.
+    pub from: String,
+    /// The node that is dialled.
+    pub to: String,
+    /// Where the proxy listens; default `127.0.0.1:0`.
+    pub listen: String,
+    /// Whether the proxy reads HTTP/1 on it, which HTTP faults and the count of requests need.
+    pub http: bool,
+}
