@@ -51,7 +51,7 @@ pub enum NodeKind {
         address: String,
     },
     /// Started, waited for, logged, killed, paused and stopped by the run.
-    Process(Process),
+    Process(Box<Process>),
 }
 
 /// A program that the run starts under its keeper.

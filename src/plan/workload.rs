@@ -105,7 +105,7 @@ impl Arrival {
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// An HTTP request.
-    Request(Request),
+    Request(Box<Request>),
     /// Reads and writes of registers; a write returns what it replaced.
     Register(Register),
     /// A key of its own for each write, read back at the end.
