@@ -17,3 +17,6 @@ pub mod seed;
 pub mod units;
 
 pub mod plan;
+
+pub mod measure;
+pub mod verdict;
