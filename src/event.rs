@@ -11,6 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
 
+/// The file of events in a run's folder: one JSON line each, flushed as it happens.
+pub const EVENTS_FILE: &str = "events.jsonl";
+
+/// The file of attempts in a run's folder: JSON lines in zstd frames, one frame a second.
+pub const ATTEMPTS_FILE: &str = "attempts.jsonl.zst";
+
+/// The resolved plan, in the root of the run folder.
+pub const PLAN_FILE: &str = "plan.json";
+
 /// How an attempt ended (`measurement.md`, attempts and operations).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
