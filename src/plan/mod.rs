@@ -4,6 +4,7 @@
 //! prints, what `run` conducts and what a report is made with; it reads back from `plan.json`.
 //! Selectors stay selectors here: they resolve when their fault strikes.
 
+pub mod catalogue;
 pub mod fault;
 pub mod retry;
 pub mod system;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::seed::Seed;
 use crate::units::{Rate, Share, Span};
 
+pub use catalogue::{LabCatalogue, LabDescription, LabError, LabLink, NoLabs};
 pub use fault::{Fault, FaultKind};
 pub use retry::RetryPolicy;
 pub use system::System;
