@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
@@ -21,7 +22,7 @@ pub const ATTEMPTS_FILE: &str = "attempts.jsonl.zst";
 pub const PLAN_FILE: &str = "plan.json";
 
 /// How an attempt ended (`measurement.md`, attempts and operations).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The answer that the operation wanted.
@@ -109,7 +110,7 @@ impl Outcome {
 }
 
 /// Whether the attempt took effect in the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Applied {
     /// Never connected, shed, breaker open, or an answer that is definite.
@@ -121,7 +122,7 @@ pub enum Applied {
 }
 
 /// What an operation does to its key; the consistency checks read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Returns the value of a register; `value` is what was read, none if there was none.
@@ -140,7 +141,7 @@ pub enum Access {
 ///
 /// Written when it ends. All moments count from the run's start. Attempts of one operation share `workload` and
 /// `op`; the operation's last record has `last`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// The workload's name.
     pub workload: Arc<str>,
@@ -201,6 +202,7 @@ pub struct Attempt {
     pub conn: Option<u64>,
     /// How long the policy waits before the next attempt; none if there will be none.
     #[serde(rename = "retry_in_ns", default, skip_serializing_if = "Option::is_none", with = "optional_ns")]
+    #[schemars(with = "Option<u64>")]
     pub retry_in: Option<Duration>,
     /// Why it failed, was retried or was given up, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -374,7 +376,7 @@ pub enum What {
 }
 
 /// Why a run stopped before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// A guard's condition held.
@@ -400,7 +402,7 @@ pub enum StopReason {
 }
 
 /// How silence on a link is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mechanism {
     /// A socket filter: the kernel drops what arrives, unacknowledged.
@@ -420,7 +422,7 @@ impl Mechanism {
 }
 
 /// What a fault hit, fixed at injection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hit {
     /// The links, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -434,7 +436,7 @@ pub struct Hit {
 }
 
 /// What arrived while a fault was in force (`measurement.md`, proof that a fault was real).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Proof {
     /// Whether it suffices for this kind of fault.
     pub real: bool,
@@ -462,7 +464,7 @@ pub struct Proof {
 }
 
 /// A link's totals since it was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkCounters {
     /// Connections accepted.
     pub accepted: u64,
@@ -498,7 +500,7 @@ pub struct LinkCounters {
 }
 
 /// The instants of a failover, in the order in which they are expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Milestone {
     /// The first link or node was hit: t0.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
@@ -23,7 +24,7 @@ pub struct Measured {
 }
 
 /// One run, measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MeasuredRun {
     /// The variant's id, such as `retry=none`; empty without a matrix.
     pub variant: String,
@@ -66,7 +67,7 @@ pub struct MeasuredRun {
 }
 
 /// A reason for which a run cannot be held (`measurement.md`, inconclusive).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Doubt {
     /// Which rule: `fault_without_proof`, `phase_without_sample`, `baseline_failed`, `late_generator`,
     /// `dropped_records`, `clock_jumped`, `open_gap`, `incomplete_run`, `stopped`.
@@ -76,7 +77,7 @@ pub struct Doubt {
 }
 
 /// The rules by which a run is inconclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubtRule {
     /// A fault without a proof that it was real.
@@ -102,7 +103,7 @@ pub enum DoubtRule {
 }
 
 /// Why a run stopped before its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stop {
     /// When.
     #[serde(rename = "at_ns")]
@@ -114,7 +115,7 @@ pub struct Stop {
 }
 
 /// A window of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseSpan {
     /// When the plan wanted it to start, if the plan says.
     #[serde(rename = "planned_ns", default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +129,7 @@ pub struct PhaseSpan {
 }
 
 /// A fault, as it happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultSpan {
     /// Its kind, such as `partition`.
     pub kind: String,
@@ -157,7 +158,7 @@ pub struct FaultSpan {
 }
 
 /// A workload's figures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkloadFigures {
     /// By class; `all` holds all classes together and comes first. A workload of one class has it too.
     pub classes: IndexMap<String, ClassFigures>,
@@ -181,7 +182,7 @@ pub struct WorkloadFigures {
 }
 
 /// Attempts counted twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WireCount {
     /// Attempts that the client reported as sent and connected.
     pub attempts: u64,
@@ -190,7 +191,7 @@ pub struct WireCount {
 }
 
 /// The load generator's health for one workload.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GeneratorHealth {
     /// Operations open at once, at most.
     pub in_flight_max: u64,
@@ -203,7 +204,7 @@ pub struct GeneratorHealth {
 }
 
 /// The figures of one class of one workload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassFigures {
     /// By phase; the names of [`MeasuredRun::phases`].
     pub windows: IndexMap<String, Window>,
@@ -212,7 +213,7 @@ pub struct ClassFigures {
 }
 
 /// Counts and latencies of the operations due in one phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// Its length in nanoseconds.
     pub length_ns: u64,
@@ -257,7 +258,7 @@ pub struct Window {
 }
 
 /// Quantiles of a distribution of times, in nanoseconds; three significant digits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quantiles {
     /// How many samples; all others are 0 where this is.
     pub count: u64,
@@ -278,7 +279,7 @@ pub struct Quantiles {
 }
 
 /// A figure that may be unknown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure<T> {
     /// Measured.
@@ -300,7 +301,7 @@ impl<T: Copy> Figure<T> {
 }
 
 /// What one fault, or group of overlapping faults, did to one class (`measurement.md`, failover and outage).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outage {
     /// The faults of the group.
     pub faults: Vec<String>,
@@ -348,7 +349,7 @@ pub struct Outage {
 }
 
 /// One milestone of a failover.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MilestoneFigure {
     /// Which.
     pub milestone: Milestone,
@@ -360,7 +361,7 @@ pub struct MilestoneFigure {
 }
 
 /// A milestone that the system told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToldMilestone {
     /// When.
     #[serde(rename = "at_ns")]
@@ -374,7 +375,7 @@ pub struct ToldMilestone {
 }
 
 /// A time without a success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// The end of the ok operation before it.
     #[serde(rename = "start_ns")]
@@ -389,7 +390,7 @@ pub struct Gap {
 }
 
 /// Whether a system stayed bad after the fault was gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metastable {
     /// It did.
@@ -401,7 +402,7 @@ pub enum Metastable {
 }
 
 /// What became of a workload's writes (`measurement.md`, consistency).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Consistency {
     /// Writes acknowledged.
     pub acknowledged: u64,
@@ -428,7 +429,7 @@ pub struct Consistency {
 }
 
 /// Availability, by request and by time (`measurement.md`, availability and SLA).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Availability {
     /// ok / all over `impact`.
     pub request_based: Option<f64>,
@@ -441,7 +442,7 @@ pub struct Availability {
 }
 
 /// An error budget over a year of 365.25 days.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Budget {
     /// The promise, 0 to 1.
     pub target: f64,
@@ -456,7 +457,7 @@ pub struct Budget {
 }
 
 /// Figures over time, in slices of equal length.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Series {
     /// The length of a slice: 100 ms, or as much as keeps their number at 1,000 or below.
     pub slice_ns: u64,
@@ -467,7 +468,7 @@ pub struct Series {
 }
 
 /// One slice of time; operations count by their due time, attempts by their start, goodput by the operation's end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slice {
     /// Operations due.
     pub due: u64,
@@ -484,7 +485,7 @@ pub struct Slice {
 }
 
 /// A link's figures.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkFigures {
     /// Totals at the end.
     pub total: LinkCounters,
@@ -493,7 +494,7 @@ pub struct LinkFigures {
 }
 
 /// A node's state from a moment on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeState {
     /// From when.
     #[serde(rename = "at_ns")]
@@ -507,7 +508,7 @@ pub struct NodeState {
 }
 
 /// What a check of the user's said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckResult {
     /// When it ran.
     #[serde(rename = "at_ns")]

@@ -1,5 +1,6 @@
 //! The verdict and the lines that it consists of.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Doubt;
@@ -16,7 +17,7 @@ pub struct Verdict {
 }
 
 /// The verdict in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Word {
     /// Every expectation came true.
@@ -32,7 +33,7 @@ pub enum Word {
 }
 
 /// One expectation, judged for one variant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judged {
     /// As written.
     pub expectation: String,
@@ -61,7 +62,7 @@ pub struct Judged {
 }
 
 /// What an expectation came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
     /// It came true.
