@@ -18,5 +18,7 @@ pub mod units;
 
 pub mod plan;
 
+pub mod proxy;
+
 pub mod measure;
 pub mod verdict;

@@ -1,0 +1,4 @@
+//! One link, byte by byte.
+
+pub mod chain;
+pub mod http;
