@@ -27,6 +27,18 @@ impl Seed {
 pub struct Dice(ChaCha8Rng);
 
 impl Dice {
+    /// The dice of the `index`-th of many alike, such as the operations of a workload.
+    ///
+    /// Each has its own stream of the same key, so what operation 7 draws depends on no other operation, on
+    /// whatever thread and in whatever order they are.
+    pub fn nth(&self, index: u64) -> Dice {
+        let mut dice = self.0.clone();
+        // Stream 0 is this one's own.
+        dice.set_stream(index.wrapping_add(1));
+        dice.set_word_pos(0);
+        Dice(dice)
+    }
+
     /// Any 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
@@ -84,6 +96,16 @@ mod tests {
     #[test]
     fn another_name_is_another_stream() {
         assert_ne!(Seed(7).stream("a").bits(), Seed(7).stream("b").bits());
+    }
+
+    #[test]
+    fn the_nth_dice_depend_on_nothing_but_their_number() {
+        let mut dice = Seed(7).stream("operations");
+        let fresh = dice.nth(3).bits();
+        dice.bits();
+        assert_eq!(dice.nth(3).bits(), fresh);
+        assert_ne!(dice.nth(4).bits(), fresh);
+        assert_ne!(Seed(7).stream("operations").bits(), Seed(7).stream("operations").nth(0).bits());
     }
 
     #[test]
