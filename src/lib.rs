@@ -20,5 +20,7 @@ pub mod plan;
 
 pub mod proxy;
 
+pub mod retry;
+
 pub mod measure;
 pub mod verdict;
