@@ -1,0 +1,259 @@
+//! The live view: what a person sees while a run lasts.
+//!
+//! On a terminal it is five lines, drawn again ten times a second; elsewhere a plain line for each thing that
+//! happens. It only reads the run's [`Pulse`]; its one deed is to ask for a stop when `q` is pressed.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossterm::event::{Event as Input, KeyCode, KeyModifiers};
+use crossterm::{cursor, execute, queue, terminal};
+
+use crate::event::{Event, StopReason, What};
+use crate::run::{Beat, Pulse, StopSwitch};
+use crate::units::Span;
+
+/// How often the view is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// The view of one plan's runs; dropping it leaves the terminal as it was.
+pub(super) struct LiveView {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LiveView {
+    /// Draws on stderr until dropped, if stderr is a terminal.
+    pub(super) fn start(pulse: Pulse, stop: StopSwitch, colour: bool) -> Option<LiveView> {
+        if !io::stderr().is_terminal() {
+            return None;
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new()
+            .name("live-view".into())
+            .spawn({
+                let done = done.clone();
+                move || {
+                    if let Err(error) = draw_until(&done, &pulse, &stop, colour) {
+                        tracing::warn!(%error, "the live view ended");
+                    }
+                }
+            })
+            .ok()?;
+        Some(LiveView { done, thread: Some(thread) })
+    }
+}
+
+impl Drop for LiveView {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Leaves raw mode on every way out, a panic included.
+struct RawMode;
+
+impl RawMode {
+    fn enter() -> Option<RawMode> {
+        (io::stdin().is_terminal() && terminal::enable_raw_mode().is_ok()).then_some(RawMode)
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        let _ = terminal::disable_raw_mode();
+    }
+}
+
+fn draw_until(done: &AtomicBool, pulse: &Pulse, stop: &StopSwitch, colour: bool) -> io::Result<()> {
+    let keys = RawMode::enter();
+    let mut out = io::stderr();
+    let mut drawn = 0u16;
+    while !done.load(Ordering::Relaxed) {
+        let width = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        let lines = lines(&pulse.read(), width, colour, keys.is_some());
+        erase(&mut out, drawn)?;
+        for line in &lines {
+            // Raw mode needs the carriage return.
+            write!(out, "{line}\r\n")?;
+        }
+        out.flush()?;
+        drawn = lines.len() as u16;
+        if keys.is_some() && crossterm::event::poll(FRAME)? {
+            if let Input::Key(key) = crossterm::event::read()? {
+                let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+                match key.code {
+                    KeyCode::Char('q') => stop.request(StopReason::Interrupt, "`q` was pressed"),
+                    // Raw mode keeps the terminal from sending the signal; the second one ends at once as ever.
+                    _ if interrupt => {
+                        let _ = rustix::process::kill_process(
+                            rustix::process::getpid(),
+                            rustix::process::Signal::INT,
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        } else if keys.is_none() {
+            std::thread::sleep(FRAME);
+        }
+    }
+    erase(&mut out, drawn)
+}
+
+fn erase(out: &mut impl Write, lines: u16) -> io::Result<()> {
+    if lines > 0 {
+        queue!(out, cursor::MoveToPreviousLine(lines))?;
+    }
+    execute!(out, terminal::Clear(terminal::ClearType::FromCursorDown))
+}
+
+/// The view as lines no wider than `width`.
+fn lines(beat: &Beat, width: usize, colour: bool, keys: bool) -> Vec<String> {
+    let paint = |code: &str, text: &str| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
+    let mut lines = vec![String::new()];
+    let which = match (beat.runs, beat.variant.as_str()) {
+        (0 | 1, _) => String::new(),
+        (_, variant) => format!("{}/{} {variant}", beat.run, beat.runs),
+    };
+    let clock = format!("{:02}:{:02}", beat.now.since_start().as_secs() / 60, beat.now.since_start().as_secs() % 60);
+    if beat.doing.is_empty() {
+        lines.push(format!("  {which:<20} {}  {clock}", phase_bar(beat)));
+    } else {
+        lines.push(format!("  {which:<20} {}  {clock}", beat.doing));
+    }
+    for workload in &beat.workloads {
+        let success = workload.success.map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        let latency = |latency: Option<Duration>| latency.map_or("-".to_owned(), |value| rounded(value).to_string());
+        let amplification = workload.amplification.map_or("-".to_owned(), |times| format!("×{times:.2}"));
+        let bad = workload.success.is_some_and(|share| share < 0.999);
+        let success = paint(if bad { "31" } else { "32" }, &format!("ok {success}"));
+        lines.push(format!(
+            "      {}   {:.0}/s   {success}   p50 {}   p99 {}   attempts {amplification}",
+            workload.name,
+            workload.rate,
+            latency(workload.p50),
+            latency(workload.p99),
+        ));
+    }
+    let in_force: Vec<String> = beat.in_force.iter().map(|(name, heals)| in_force(beat, name, *heals)).collect();
+    let room = width.saturating_sub(8 + in_force.join(", ").chars().count() + 3).clamp(10, 60);
+    lines.push(format!("      {}   {}", sparkline(&beat.trouble, room), paint("33", &in_force.join(", "))));
+    let how = if keys { "q stops and heals everything" } else { "Ctrl-C stops and heals everything" };
+    lines.push(format!("      {}", paint("2", how)));
+    if colour { lines } else { lines.into_iter().map(|line| line.chars().take(width).collect()).collect() }
+}
+
+fn in_force(beat: &Beat, name: &str, heals: Option<crate::clock::Moment>) -> String {
+    match heals {
+        Some(at) => format!("{name} in force, heals in {:.1} s", at.saturating_since(beat.now).as_secs_f64()),
+        None => format!("{name} in force to the end of the run"),
+    }
+}
+
+/// Each phase with its name and a bar as long as it lasts, full up to now.
+fn phase_bar(beat: &Beat) -> String {
+    let total = beat.phases.last().map_or(1.0, |(_, _, end)| end.as_secs_f64().max(0.1));
+    let mut bar = String::new();
+    for (name, start, end) in &beat.phases {
+        let cells = ((end.as_secs_f64() - start.as_secs_f64()) / total * 36.0).round().max(1.0) as usize;
+        let past = match end.saturating_since(*start).as_secs_f64() {
+            0.0 => 1.0,
+            length => (beat.now.saturating_since(*start).as_secs_f64() / length).min(1.0),
+        };
+        let full = (past * cells as f64) as usize;
+        bar += &format!("{name} {}{} ", "━".repeat(full), "╌".repeat(cells - full));
+    }
+    bar.trim_end().to_owned()
+}
+
+/// Trouble over the load so far, from nothing to everything.
+fn sparkline(trouble: &[f32], room: usize) -> String {
+    const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let per_cell = trouble.len().div_ceil(room).max(1);
+    let level = |share: f32| LEVELS[((share * 7.0).ceil() as usize).min(7)];
+    trouble.chunks(per_cell).map(|cell| level(cell.iter().copied().fold(0.0, f32::max))).collect()
+}
+
+/// Two significant digits are enough for a glance.
+fn rounded(latency: Duration) -> Span {
+    let ns = latency.as_nanos() as f64;
+    if ns == 0.0 {
+        return Span(latency);
+    }
+    let scale = 10f64.powf(ns.log10().floor() - 1.0);
+    Span(Duration::from_nanos(((ns / scale).round() * scale) as u64))
+}
+
+/// A plain line for what a log should keep of a run; none for what is not worth one.
+pub(super) fn plain_line(event: &Event) -> Option<String> {
+    let text = match &event.what {
+        What::PhaseStarted { phase, .. } => format!("phase {phase}"),
+        What::FaultInjected { fault, kind, hit, .. } => {
+            format!("fault {fault} ({kind}) injected on {}", [hit.links.join(", "), hit.nodes.join(", ")].concat())
+        }
+        What::FaultHealed { fault, proof, .. } => {
+            format!("fault {fault} healed{}", if proof.real { "" } else { ", with no proof that it was real" })
+        }
+        What::Node { node, state, role, .. } => {
+            format!("{node} is {state}{}", role.as_ref().map(|role| format!(", {role}")).unwrap_or_default())
+        }
+        What::Milestone { milestone, node, .. } => format!("{} ({node})", milestone.label()),
+        What::Stopped { detail, .. } => format!("stopping: {detail}"),
+        What::Note { text } => text.clone(),
+        _ => return None,
+    };
+    Some(format!("  {:>8.3} s  {text}", event.at.as_secs_f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::run::WorkloadBeat;
+
+    fn beat() -> Beat {
+        let phase = |name: &str, from, to| (name.to_owned(), Moment::from_millis(from), Moment::from_millis(to));
+        Beat {
+            run: 1,
+            runs: 3,
+            variant: "retry=none".into(),
+            phases: vec![phase("baseline", 0, 3_000), phase("fault", 3_000, 6_000), phase("recovery", 6_000, 9_000)],
+            now: Moment::from_millis(4_500),
+            workloads: vec![WorkloadBeat {
+                name: "orders".into(),
+                rate: 498.0,
+                success: Some(0.712),
+                p50: Some(Duration::from_micros(1_130)),
+                p99: Some(Duration::from_millis(250)),
+                amplification: Some(1.0),
+            }],
+            in_force: vec![("cut".into(), Some(Moment::from_millis(6_000)))],
+            trouble: vec![0.0, 0.0, 0.0, 1.0, 0.5],
+            ..Beat::default()
+        }
+    }
+
+    #[test]
+    fn a_glance_tells_phase_users_and_what_is_broken() {
+        let lines = lines(&beat(), 100, false, true);
+        assert_eq!(
+            lines[1],
+            "  1/3 retry=none       baseline ━━━━━━━━━━━━ fault ━━━━━━╌╌╌╌╌╌ recovery ╌╌╌╌╌╌╌╌╌╌╌╌  00:04"
+        );
+        assert_eq!(lines[2], "      orders   498/s   ok 71.2 %   p50 1.1ms   p99 250ms   attempts ×1.00");
+        assert_eq!(lines[3], "      ▁▁▁█▅   cut in force, heals in 1.5 s");
+        assert_eq!(lines[4], "      q stops and heals everything");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        assert!(lines(&beat(), 40, false, false).iter().all(|line| line.chars().count() <= 40));
+    }
+}

@@ -1,0 +1,80 @@
+//! Loopback unless allowed twice: by the experiment's `allow`, and by `--allow-remote`.
+//!
+//! The test is on the resolved address, at connect time, for upstreams, clients and actions alike.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, RwLock};
+
+use crate::plan::Allow;
+
+/// What may be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Permits {
+    hosts: Arc<Vec<String>>,
+    addresses: Arc<RwLock<BTreeSet<IpAddr>>>,
+}
+
+impl Permits {
+    /// Loopback, and the allowed hosts if `--allow-remote` was given.
+    pub fn new(allow: &[Allow], allow_remote: bool) -> Permits {
+        let hosts = if allow_remote { allow.iter().map(|allow| allow.host.clone()).collect() } else { Vec::new() };
+        let permits = Permits { hosts: Arc::new(hosts), addresses: Arc::default() };
+        permits.refresh();
+        permits
+    }
+
+    /// Resolves the allowed hosts again and adds what they are now called; blocks while names resolve.
+    ///
+    /// Addresses seen before stay permitted, since the connections to them are still ours.
+    pub fn refresh(&self) {
+        let resolved = self.hosts.iter().filter_map(|host| (host.as_str(), 0).to_socket_addrs().ok()).flatten();
+        let resolved: Vec<IpAddr> = resolved.map(|address| address.ip()).collect();
+        self.addresses.write().expect("no holder panics").extend(resolved);
+    }
+
+    /// Whether this address may be dialled.
+    pub fn allows(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || self.addresses.read().expect("no holder panics").contains(&ip)
+    }
+
+    /// Whether names must be resolved from time to time.
+    pub fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    /// The same as a function, for proxies and clients.
+    pub fn as_fn(&self) -> Arc<dyn Fn(SocketAddr) -> bool + Send + Sync> {
+        let permits = self.clone();
+        Arc::new(move |address| permits.allows(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Rate;
+
+    fn allow(host: &str) -> Vec<Allow> {
+        vec![Allow { host: host.into(), max_rate: Rate::per_second(1.0).unwrap() }]
+    }
+
+    #[test]
+    fn loopback_is_always_permitted_whatever_its_notation() {
+        let permits = Permits::new(&[], false);
+        for address in ["127.0.0.1:80", "127.9.9.9:1", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+            assert!(permits.allows(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_remote_address_needs_both_permissions() {
+        let address = "192.0.2.7:80".parse().unwrap();
+        assert!(!Permits::new(&[], false).allows(address));
+        assert!(!Permits::new(&[], true).allows(address));
+        assert!(!Permits::new(&allow("192.0.2.7"), false).allows(address));
+        assert!(Permits::new(&allow("192.0.2.7"), true).allows(address));
+        assert!(!Permits::new(&allow("192.0.2.8"), true).allows(address));
+    }
+}

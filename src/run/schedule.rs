@@ -1,0 +1,209 @@
+//! What the conductor does next: pure, told the time and what has really happened.
+
+use indexmap::IndexMap;
+
+use crate::clock::Moment;
+use crate::plan::fault::{Edge, Fault, FaultKind, Start};
+use crate::plan::RunPlan;
+
+/// The next thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before this moment.
+    Wait(Moment),
+    /// This, now.
+    Do(Act),
+    /// Every fault has struck, and every one that heals by itself is healed.
+    Done,
+}
+
+/// Something to do to a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Inject the fault of this name; the plan wanted it at this moment.
+    Inject(String, Moment),
+    /// Heal it.
+    Heal(String, Moment),
+}
+
+/// The schedule of one run's faults.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    origin: Moment,
+    faults: IndexMap<String, (Fault, State)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    InForce { since: Moment },
+    Healed { since: Moment, at: Moment },
+}
+
+impl Schedule {
+    /// The faults of a run whose baseline ends at `origin`.
+    pub fn new(plan: &RunPlan, origin: Moment) -> Schedule {
+        let faults = plan.faults.iter().map(|(name, fault)| (name.clone(), (fault.clone(), State::Waiting))).collect();
+        Schedule { origin, faults }
+    }
+
+    /// What to do at `now`. Healing comes before injecting where both are due, the order of the file after that.
+    pub fn next(&self, now: Moment) -> Next {
+        let heals = self.faults.iter().filter_map(|(name, (fault, state))| match state {
+            State::InForce { since } => heal_due(fault, *since).map(|due| (due, Act::Heal(name.clone(), due))),
+            State::Waiting | State::Healed { .. } => None,
+        });
+        let injections = self.faults.iter().filter_map(|(name, (fault, state))| match state {
+            State::Waiting => self.due(fault).map(|due| (due, Act::Inject(name.clone(), due))),
+            State::InForce { .. } | State::Healed { .. } => None,
+        });
+        match heals.chain(injections).min_by_key(|(due, _)| *due) {
+            Some((due, act)) if due <= now => Next::Do(act),
+            Some((due, _)) => Next::Wait(due),
+            None => Next::Done,
+        }
+    }
+
+    /// The fault really struck at this moment.
+    pub fn injected(&mut self, fault: &str, at: Moment) {
+        self.set(fault, State::InForce { since: at });
+    }
+
+    /// The fault was really healed at this moment.
+    pub fn healed(&mut self, fault: &str, at: Moment) {
+        if let Some((_, state)) = self.faults.get_mut(fault) {
+            let since = if let State::InForce { since } = *state { since } else { at };
+            *state = State::Healed { since, at };
+        }
+    }
+
+    /// The faults in force with when each heals by itself, in the order of the file.
+    pub fn in_force(&self) -> Vec<(&str, Option<Moment>)> {
+        let in_force = |(name, (fault, state)): (&'_ String, &'_ (Fault, State))| match state {
+            State::InForce { since } => Some((name, heal_due(fault, *since))),
+            State::Waiting | State::Healed { .. } => None,
+        };
+        self.faults.iter().filter_map(in_force).map(|(name, due)| (name.as_str(), due)).collect()
+    }
+
+    fn set(&mut self, fault: &str, to: State) {
+        if let Some((_, state)) = self.faults.get_mut(fault) {
+            *state = to;
+        }
+    }
+
+    /// When a waiting fault strikes; none while what it waits for has not happened.
+    fn due(&self, fault: &Fault) -> Option<Moment> {
+        match &fault.start {
+            Start::At(offset) => Some(self.origin + offset.0),
+            Start::After { fault: other, edge, plus } => {
+                let (_, state) = self.faults.get(other)?;
+                match (edge, state) {
+                    (Edge::Injected, State::InForce { since } | State::Healed { since, .. }) => Some(*since + plus.0),
+                    (Edge::Healed, State::Healed { at, .. }) => Some(*at + plus.0),
+                    (Edge::Injected, State::Waiting) | (Edge::Healed, State::Waiting | State::InForce { .. }) => None,
+                }
+            }
+        }
+    }
+}
+
+/// When a fault in force heals by itself; none if it lasts to the end of the run.
+fn heal_due(fault: &Fault, since: Moment) -> Option<Moment> {
+    match fault.hold {
+        Some(hold) => Some(since + hold.0),
+        None => happens_once(&fault.kind).then_some(since),
+    }
+}
+
+/// Whether a fault without a length is over as soon as it has happened, and has nothing to heal.
+pub fn happens_once(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Action { undo: None, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plan::fault::{Links, NodeFault, Pick, Selector};
+    use crate::units::Span;
+
+    const ORIGIN: Moment = Moment::from_millis(10_000);
+
+    fn fault(start: Start, hold: Option<u64>, kind: FaultKind) -> Fault {
+        let span = |ms| Span(Duration::from_millis(ms));
+        let hold = hold.map(span);
+        Fault { start, planned_at: span(0), hold, lease: span(60_000), follow: false, kind }
+    }
+
+    fn refuse() -> FaultKind {
+        FaultKind::Refuse { links: Links::Named(vec!["a-b".into()]) }
+    }
+
+    fn at(ms: u64) -> Start {
+        Start::At(Span(Duration::from_millis(ms)))
+    }
+
+    fn after(other: &str, edge: Edge, ms: u64) -> Start {
+        Start::After { fault: other.into(), edge, plus: Span(Duration::from_millis(ms)) }
+    }
+
+    fn schedule<const N: usize>(faults: [(&str, Fault); N]) -> Schedule {
+        let faults = faults.map(|(name, fault)| (name.to_owned(), (fault, State::Waiting))).into_iter().collect();
+        Schedule { origin: ORIGIN, faults }
+    }
+
+    fn ms(ms: u64) -> Moment {
+        Moment::from_millis(ms)
+    }
+
+    #[test]
+    fn a_fault_strikes_and_heals_from_its_actual_injection() {
+        let mut schedule = schedule([("cut", fault(at(500), Some(1_000), refuse()))]);
+        assert_eq!(schedule.next(ms(0)), Next::Wait(ms(10_500)));
+        assert_eq!(schedule.next(ms(10_500)), Next::Do(Act::Inject("cut".into(), ms(10_500))));
+        schedule.injected("cut", ms(10_507));
+        assert_eq!(schedule.next(ms(10_507)), Next::Wait(ms(11_507)));
+        assert_eq!(schedule.in_force(), [("cut", Some(ms(11_507)))]);
+        assert_eq!(schedule.next(ms(11_507)), Next::Do(Act::Heal("cut".into(), ms(11_507))));
+        schedule.healed("cut", ms(11_509));
+        assert_eq!(schedule.next(ms(11_509)), Next::Done);
+    }
+
+    #[test]
+    fn a_fault_after_another_waits_for_what_really_happened() {
+        let mut schedule = schedule([
+            ("late", fault(after("cut", Edge::Healed, 1_000), Some(500), refuse())),
+            ("cut", fault(at(0), Some(1_000), refuse())),
+        ]);
+        assert_eq!(schedule.next(ms(10_000)), Next::Do(Act::Inject("cut".into(), ms(10_000))));
+        schedule.injected("cut", ms(10_000));
+        assert_eq!(schedule.next(ms(10_500)), Next::Wait(ms(11_000)));
+        schedule.healed("cut", ms(11_250));
+        assert_eq!(schedule.next(ms(11_250)), Next::Wait(ms(12_250)));
+    }
+
+    #[test]
+    fn healing_comes_before_injecting_at_the_same_moment() {
+        let mut schedule =
+            schedule([("b", fault(at(1_000), Some(1_000), refuse())), ("a", fault(at(0), Some(1_000), refuse()))]);
+        schedule.injected("a", ms(10_000));
+        assert_eq!(schedule.next(ms(11_000)), Next::Do(Act::Heal("a".into(), ms(11_000))));
+    }
+
+    #[test]
+    fn a_restart_is_over_once_it_has_happened_and_a_kill_lasts() {
+        let nodes = || NodeFault { nodes: Selector::All, pick: Pick::All };
+        let mut schedule = schedule([
+            ("restart", fault(at(0), None, FaultKind::Restart(nodes()))),
+            ("kill", fault(at(0), None, FaultKind::Kill(nodes()))),
+        ]);
+        schedule.injected("restart", ms(10_000));
+        schedule.injected("kill", ms(10_001));
+        assert_eq!(schedule.next(ms(10_001)), Next::Do(Act::Heal("restart".into(), ms(10_000))));
+        schedule.healed("restart", ms(10_001));
+        assert_eq!(schedule.next(ms(99_000)), Next::Done);
+        assert_eq!(schedule.in_force(), [("kill", None)]);
+    }
+}
