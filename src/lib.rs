@@ -20,7 +20,10 @@ pub mod plan;
 
 pub mod proxy;
 
+pub mod system;
+
 pub mod retry;
 
 pub mod measure;
+
 pub mod verdict;

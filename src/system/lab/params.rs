@@ -1,0 +1,215 @@
+//! Parameters of a lab: name, default, range. One table feeds checking, defaults and reference.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::LabError;
+use crate::units::Span;
+
+/// One parameter of a lab.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    /// Its key in `lab: { NAME: { KEY: … } }`.
+    pub name: &'static str,
+    /// What may stand there, and what stands there by default.
+    pub kind: ParamKind,
+    /// What it does, in a sentence.
+    pub doc: &'static str,
+}
+
+/// What a parameter may be, with its default.
+#[derive(Clone, Copy, Debug)]
+pub enum ParamKind {
+    /// One of these words; the first is the default.
+    Word(&'static [&'static str]),
+    /// `on` or `off`; YAML's `true` and `false` are read as well.
+    Switch(bool),
+    /// A length of time.
+    Time {
+        /// If not given.
+        default: Duration,
+        /// The least.
+        min: Duration,
+        /// The most.
+        max: Duration,
+    },
+    /// A whole number.
+    Count {
+        /// If not given.
+        default: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+}
+
+impl ParamKind {
+    /// The value if none is given, as it stands in `plan.json`.
+    pub fn default_value(self) -> Value {
+        match self {
+            ParamKind::Word(words) => words[0].into(),
+            ParamKind::Switch(on) => switch_word(on).into(),
+            ParamKind::Time { default, .. } => Span(default).to_string().into(),
+            ParamKind::Count { default, .. } => default.into(),
+        }
+    }
+
+    /// What is allowed, in words that finish "expected …".
+    pub fn expected(self) -> String {
+        match self {
+            ParamKind::Word(words) => format!("one of `{}`", words.join("`, `")),
+            ParamKind::Switch(_) => "`on` or `off`".to_owned(),
+            ParamKind::Time { min, max, .. } => format!("a duration from {} to {}", Span(min), Span(max)),
+            ParamKind::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
+        }
+    }
+
+    /// The value in its one canonical form, if it is allowed.
+    fn canonical(self, value: &Value) -> Option<Value> {
+        match (self, value) {
+            (ParamKind::Word(words), Value::String(word)) => words.contains(&word.as_str()).then(|| value.clone()),
+            (ParamKind::Switch(_), Value::Bool(on)) => Some(switch_word(*on).into()),
+            (ParamKind::Switch(_), Value::String(word)) => matches!(word.as_str(), "on" | "off").then(|| value.clone()),
+            (ParamKind::Time { min, max, .. }, Value::String(text)) => {
+                let span: Span = text.parse().ok()?;
+                (min..=max).contains(&span.0).then(|| span.to_string().into())
+            }
+            (ParamKind::Time { min, .. }, Value::Number(zero)) => {
+                (min.is_zero() && zero.as_u64() == Some(0)).then(|| Span(min).to_string().into())
+            }
+            (ParamKind::Count { min, max, .. }, Value::Number(number)) => {
+                let count = number.as_u64()?;
+                (min..=max).contains(&count).then(|| count.into())
+            }
+            // Substituted parameters (`${misses}`) arrive as text.
+            (ParamKind::Count { .. }, Value::String(text)) => {
+                self.canonical(&Value::from(text.trim().parse::<u64>().ok()?))
+            }
+            _ => None,
+        }
+    }
+}
+
+const fn switch_word(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+/// Fills every default in, in the order of the table; or tells every mistake.
+pub fn resolve(
+    lab: &'static str,
+    table: &[Param],
+    given: &IndexMap<String, Value>,
+) -> Result<IndexMap<String, Value>, Vec<LabError>> {
+    let mut mistakes = Vec::new();
+    for name in given.keys() {
+        if !table.iter().any(|param| param.name == name) {
+            let known = table.iter().map(|param| param.name).collect();
+            mistakes.push(LabError::UnknownParam { lab, param: name.clone(), known });
+        }
+    }
+    let mut resolved = IndexMap::new();
+    for param in table {
+        let value = match given.get(param.name) {
+            None => Some(param.kind.default_value()),
+            Some(value) => param.kind.canonical(value),
+        };
+        match value {
+            Some(value) => drop(resolved.insert(param.name.to_owned(), value)),
+            None => {
+                let given = given.get(param.name).map(ToString::to_string).unwrap_or_default();
+                mistakes.push(LabError::BadParam { lab, param: param.name, given, expected: param.kind.expected() });
+            }
+        }
+    }
+    if mistakes.is_empty() { Ok(resolved) } else { Err(mistakes) }
+}
+
+/// Reads parameters that [`resolve`] made; a missing or foreign value is a bug of the plan.
+pub struct Resolved<'a>(pub &'a IndexMap<String, Value>);
+
+impl Resolved<'_> {
+    /// The word of a [`ParamKind::Word`].
+    pub fn word(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The state of a [`ParamKind::Switch`].
+    pub fn on(&self, name: &str) -> bool {
+        self.word(name) == "on"
+    }
+
+    /// The length of a [`ParamKind::Time`].
+    pub fn time(&self, name: &str) -> Duration {
+        self.word(name).parse::<Span>().unwrap_or_default().0
+    }
+
+    /// The number of a [`ParamKind::Count`].
+    pub fn count(&self, name: &str) -> u64 {
+        self.0.get(name).and_then(Value::as_u64).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TABLE: &[Param] = &[
+        Param { name: "commit", kind: ParamKind::Word(&["sync", "async"]), doc: "" },
+        Param { name: "fencing", kind: ParamKind::Switch(true), doc: "" },
+        Param {
+            name: "beat",
+            kind: ParamKind::Time {
+                default: Duration::from_millis(100),
+                min: Duration::from_millis(10),
+                max: Duration::from_secs(1),
+            },
+            doc: "",
+        },
+        Param { name: "misses", kind: ParamKind::Count { default: 3, min: 2, max: 20 }, doc: "" },
+    ];
+
+    fn given(json: Value) -> IndexMap<String, Value> {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn every_default_is_filled_in() {
+        let resolved = resolve("x", TABLE, &IndexMap::new()).unwrap();
+        assert_eq!(
+            serde_json::to_value(&resolved).unwrap(),
+            json!({"commit": "sync", "fencing": "on", "beat": "100ms", "misses": 3})
+        );
+    }
+
+    #[test]
+    fn a_value_gets_its_canonical_form_and_reads_back() {
+        let resolved = resolve("x", TABLE, &given(json!({"fencing": false, "beat": "0.25s", "misses": "5"}))).unwrap();
+        let read = Resolved(&resolved);
+        assert!(!read.on("fencing"));
+        assert_eq!(read.time("beat"), Duration::from_millis(250));
+        assert_eq!(read.count("misses"), 5);
+        assert_eq!(resolve("x", TABLE, &resolved).unwrap(), resolved, "resolving twice changes nothing");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let mistakes =
+            resolve("x", TABLE, &given(json!({"comit": "sync", "commit": "maybe", "beat": "1h", "misses": 1})))
+                .unwrap_err();
+        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "lab `x` has no parameter `comit`",
+                "`commit` of lab `x` is \"maybe\", expected one of `sync`, `async`",
+                "`beat` of lab `x` is \"1h\", expected a duration from 10ms to 1s",
+                "`misses` of lab `x` is 1, expected a whole number from 2 to 20",
+            ]
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! `primary-standby`: two HTTP key-value nodes in two zones behind a gateway that detects failure and promotes.
+//!
+//! ```text
+//!   clients ──▶ gateway ──gateway-node-a──▶ node-a (primary)  ──node-a-node-b──▶ node-b (standby)
+//!                  └──────gateway-node-b──▶ node-b            ──node-b-node-a──▶ node-a, after a failover
+//! ```
+
+mod settings;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+pub use settings::{PARAMS, Settings};
+
+use super::{LabDescription, LabError, hop, labels, params};
+
+/// The name of this lab.
+pub const NAME: &str = "primary-standby";
+
+/// Its first primary.
+pub const NODE_A: &str = "node-a";
+/// Its first standby.
+pub const NODE_B: &str = "node-b";
+/// Who forwards, watches and decides.
+pub const GATEWAY: &str = "gateway";
+
+/// What it consists of.
+pub fn describe(given: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
+    let params = params::resolve(NAME, PARAMS, given)?;
+    let nodes = [
+        (NODE_A, labels([("zone", "1"), ("role", "primary")])),
+        (NODE_B, labels([("zone", "2"), ("role", "standby")])),
+        // A zone of its own: the loss of either data zone leaves somebody to decide.
+        (GATEWAY, labels([("zone", "3"), ("role", "gateway")])),
+    ];
+    Ok(LabDescription {
+        nodes: nodes.into_iter().map(|(name, labels)| (name.to_owned(), labels)).collect(),
+        links: vec![hop(GATEWAY, NODE_A), hop(GATEWAY, NODE_B), hop(NODE_A, NODE_B), hop(NODE_B, NODE_A)],
+        entries: [GATEWAY, NODE_A, NODE_B].map(str::to_owned).to_vec(),
+        params,
+    })
+}

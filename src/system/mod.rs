@@ -1,0 +1,3 @@
+//! What is under test: a lab inside the binary, or processes and endpoints.
+
+pub mod lab;
