@@ -16,6 +16,7 @@ pub mod event;
 pub mod seed;
 pub mod units;
 
+pub mod experiment;
 pub mod plan;
 
 pub mod proxy;
