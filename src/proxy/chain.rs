@@ -1,14 +1,33 @@
 //! One direction of one connection: bytes in, bytes out, and the toxics between, told the time.
-
-use std::collections::VecDeque;
+//!
+//! ```text
+//! offer ──▶ stage ──▶ stage ──▶ … ──▶ released ──▶ next
+//!           holds,    holds,          what removed toxics held;
+//!           decides   decides         it has left the chain
+//! ```
+//!
+//! A chain is pure: it neither reads a clock nor moves a byte through a socket. So tests play it with plain moments
+//! and assert equality.
+//!
+//! Memory is bounded: `room` says how much may be offered, and with it a chain never holds more than
+//! [`BUDGET`] bytes, each chunk counted with what it costs beside its bytes.
 
 use bytes::Bytes;
 
+use super::stage::{Held, Out, Stage, room};
+use super::toxic::Chunk;
 use crate::clock::Moment;
 use crate::plan::fault::Toxic;
 use crate::seed::Dice;
 
-/// The name of a toxic on a link; chains of all its connections use the same.
+/// What one chain may hold: 16 MiB.
+///
+/// It is what a latency can have under way, so 100 ms pass a stream of up to 160 MB/s, and 10 MB pass in hardly more
+/// than 100 ms. Slower toxics hold less ([`Behaviour::capacity`](super::toxic::Behaviour::capacity)), so that the
+/// sender feels them.
+pub const BUDGET: usize = 16 * 1024 * 1024;
+
+/// The name of a toxic on a link; the chains of all its connections use the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ToxicId(pub u64);
 
@@ -23,8 +42,8 @@ pub enum Step {
     Wait(Option<Moment>),
 }
 
-/// How a chain closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a chain closes, the softest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Close {
     /// This direction ends, behind all its bytes: a half-close.
     Fin,
@@ -37,19 +56,48 @@ pub enum Close {
 /// What toxics have done so far; it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Chunks that were made to wait, cut or changed.
+    /// Chunks that were made to wait, cut or changed; a close held back counts as one.
     pub altered_chunks: u64,
     /// Bytes that were taken out of the stream for good.
     pub withheld_bytes: u64,
-    /// Connections closed by a toxic.
+    /// Times that a toxic ended the connection.
     pub closes: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.altered_chunks += other.altered_chunks;
+        self.withheld_bytes += other.withheld_bytes;
+        self.closes += other.closes;
+    }
+}
+
+/// Where a chain is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    /// The source may still send.
+    #[default]
+    Open,
+    /// The source has sent FIN.
+    Finished,
+    /// A toxic ends the connection: what still comes is of no use, what already left the toxic goes out first.
+    Ending,
+    /// [`Close::End`] or [`Close::Reset`] has been given out.
+    Over,
 }
 
 /// The toxics of one direction of one connection, in order of injection, and what they hold.
 #[derive(Debug, Default)]
 pub struct Chain {
-    leaving: VecDeque<Bytes>,
+    stages: Vec<Stage>,
+    released: Held,
+    /// The close that has passed all stages; it goes out behind `released`.
     closing: Option<Close>,
+    life: Life,
+    /// The latest moment told, so that time never runs backwards.
+    now: Moment,
+    /// What removed toxics had done.
+    past: Tally,
 }
 
 impl Chain {
@@ -60,48 +108,229 @@ impl Chain {
 
     /// Whether there is neither a toxic nor anything held: bytes may take a faster way round the chain.
     pub fn is_empty(&self) -> bool {
-        self.leaving.is_empty() && self.closing.is_none()
+        self.stages.is_empty() && self.released.is_empty() && self.closing.is_none()
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.stages.iter().map(|stage| stage.held.bytes()).sum::<usize>() + self.released.bytes()
     }
 
     /// Adds a toxic at the end of the chain; what earlier ones hold will pass through it.
-    pub fn insert(&mut self, _id: ToxicId, _toxic: Toxic, _dice: Dice, _now: Moment) {}
+    pub fn insert(&mut self, id: ToxicId, toxic: Toxic, dice: Dice, now: Moment) {
+        let now = self.at(now);
+        self.stages.push(Stage::new(id, &toxic, dice, now));
+    }
 
-    /// Gives a toxic other settings; what it has counted and when it began stay.
-    pub fn update(&mut self, _id: ToxicId, _toxic: Toxic, _now: Moment) {}
+    /// Gives a toxic other settings, which also count for what it holds; what it has counted, and since when, stays.
+    pub fn update(&mut self, id: ToxicId, toxic: Toxic, now: Moment) {
+        let now = self.at(now);
+        if let Some(stage) = self.stages.iter_mut().find(|stage| stage.id == id) {
+            stage.update(&toxic, now);
+        }
+    }
 
-    /// Removes a toxic: what it held leaves at once, in order. One that lost bytes owes a close instead.
-    pub fn remove(&mut self, _id: ToxicId, _now: Moment) {}
+    /// Removes a toxic: what it held leaves at once, in order. One that lost bytes leaves a close behind.
+    pub fn remove(&mut self, id: ToxicId, now: Moment) {
+        let now = self.at(now);
+        let Some(index) = self.stages.iter().position(|stage| stage.id == id) else { return };
+        let mut stage = self.stages.remove(index);
+        if stage.owes() {
+            stage.tally.closes += 1;
+            self.end_before(index);
+        }
+        self.past += stage.tally;
+        let close = stage.left_behind();
+        match self.stages.get_mut(index) {
+            Some(next) => {
+                while let Some(chunk) = stage.held.pop() {
+                    next.enter(Chunk { arrived: now, ..chunk });
+                }
+                if let Some(close) = close {
+                    next.enter_close(close, now);
+                }
+            }
+            None => {
+                while let Some(chunk) = stage.held.pop() {
+                    self.released.push(chunk);
+                }
+                self.closing = self.closing.max(close);
+            }
+        }
+    }
 
     /// How many bytes may be offered now; 0: do not read, so that the sender feels it.
     pub fn room(&self) -> usize {
-        64 * 1024
+        if self.life != Life::Open {
+            return 0;
+        }
+        let cost = self.stages.iter().map(|stage| stage.held.cost()).sum::<usize>() + self.released.cost();
+        let free = room(BUDGET, cost);
+        self.stages.first().map_or(free, |first| free.min(first.room()))
     }
 
     /// Takes bytes that have just been read.
-    pub fn offer(&mut self, bytes: Bytes, _now: Moment) {
-        self.leaving.push_back(bytes);
+    pub fn offer(&mut self, bytes: Bytes, now: Moment) {
+        let arrived = self.at(now);
+        if bytes.is_empty() {
+            return;
+        }
+        match self.life {
+            Life::Open => match self.stages.first_mut() {
+                Some(first) => first.enter(Chunk { bytes, arrived }),
+                None => self.released.push(Chunk { bytes, arrived }),
+            },
+            Life::Finished | Life::Ending | Life::Over => self.past.withheld_bytes += bytes.len() as u64,
+        }
     }
 
     /// The source has sent FIN.
-    pub fn finish(&mut self, _now: Moment) {
-        self.closing = Some(Close::Fin);
+    pub fn finish(&mut self, now: Moment) {
+        let now = self.at(now);
+        if self.life != Life::Open {
+            return;
+        }
+        self.life = Life::Finished;
+        match self.stages.first_mut() {
+            Some(first) => first.enter_close(Close::Fin, now),
+            None => self.closing = Some(Close::Fin),
+        }
     }
 
     /// What to do now; to be called until it says [`Step::Wait`].
-    pub fn next(&mut self, _now: Moment) -> Step {
-        match self.leaving.pop_front() {
-            Some(bytes) => Step::Send(bytes),
-            None => self.closing.take().map_or(Step::Wait(None), Step::Close),
+    pub fn next(&mut self, now: Moment) -> Step {
+        let now = self.at(now);
+        if self.life == Life::Over {
+            return Step::Wait(None);
         }
+        if self.strike(now) == Some(Close::Reset) {
+            return self.over(Close::Reset);
+        }
+        if let Some(chunk) = self.released.pop() {
+            return Step::Send(chunk.bytes);
+        }
+        let step = if self.closing == Some(Close::End) { Step::Wait(None) } else { self.pump(now) };
+        match (step, self.closing) {
+            (Step::Wait(_), Some(Close::Fin)) => {
+                self.closing = None;
+                Step::Close(Close::Fin)
+            }
+            (Step::Wait(_), Some(close)) => self.over(close),
+            (step, _) => step,
+        }
+    }
+
+    /// The moment at which a toxic ends the connection whatever its peers do.
+    ///
+    /// An engine that cannot write, and so has stopped asking [`Chain::next`], calls [`Chain::overdue`] then.
+    pub fn ends_at(&self) -> Option<Moment> {
+        let ends = self.stages.iter().filter_map(|stage| stage.ends().map(|(at, _)| at)).min();
+        ends.filter(|&at| at != NEVER && self.life != Life::Over)
+    }
+
+    /// The close that is due though the peer does not take what came before it; nothing is held afterwards.
+    pub fn overdue(&mut self, now: Moment) -> Option<Close> {
+        let now = self.at(now);
+        if self.life == Life::Over {
+            return None;
+        }
+        let close = self.strike(now)?;
+        self.over(close);
+        Some(close)
     }
 
     /// What the toxics of this chain have done so far, those already removed included.
     pub fn tally(&self) -> Tally {
-        Tally::default()
+        let mut tally = self.past;
+        for stage in &self.stages {
+            tally += stage.tally;
+        }
+        tally
     }
 
     /// What one of its toxics has done so far.
-    pub fn tally_of(&self, _id: ToxicId) -> Option<Tally> {
-        None
+    pub fn tally_of(&self, id: ToxicId) -> Option<Tally> {
+        self.stages.iter().find(|stage| stage.id == id).map(|stage| stage.tally)
+    }
+
+    /// Lets toxics whose time has come end the connection; the hardest close among them.
+    fn strike(&mut self, now: Moment) -> Option<Close> {
+        let mut hardest = None;
+        for index in 0..self.stages.len() {
+            if let Some((at, close)) = self.stages[index].ends()
+                && at <= now
+            {
+                self.stages[index].end(close, now);
+                self.end_before(index);
+                hardest = hardest.max(Some(close));
+            }
+        }
+        hardest
+    }
+
+    /// Moves what may leave from stage to stage, the first first, until something leaves the last one.
+    fn pump(&mut self, now: Moment) -> Step {
+        let mut wake = self.ends_at();
+        for index in 0..self.stages.len() {
+            loop {
+                // A full stage wakes the chain by itself when it lets something go.
+                if self.stages.get(index + 1).is_some_and(Stage::is_full) {
+                    break;
+                }
+                let had_ended = self.stages[index].has_ended();
+                let out = self.stages[index].next(now);
+                if !had_ended && self.stages[index].has_ended() {
+                    self.end_before(index);
+                }
+                match (out, self.stages.get_mut(index + 1)) {
+                    (Out::Chunk(chunk), Some(next)) => next.enter(chunk),
+                    (Out::Chunk(chunk), None) => return Step::Send(chunk.bytes),
+                    (Out::Close(close, at), Some(next)) => next.enter_close(close, at),
+                    (Out::Close(close, _), None) => self.closing = self.closing.max(Some(close)),
+                    (Out::Wait(until), _) => {
+                        wake = earliest(wake, until);
+                        break;
+                    }
+                }
+            }
+        }
+        debug_assert!(wake.is_none_or(|wake| wake > now), "a toxic waits for the past");
+        Step::Wait(wake)
+    }
+
+    /// A toxic has ended the connection: what stages before it hold is of no use any more.
+    fn end_before(&mut self, index: usize) {
+        self.life = Life::Ending;
+        for stage in &mut self.stages[..index] {
+            stage.tally.withheld_bytes += stage.held.clear() as u64;
+        }
+    }
+
+    /// Gives out the last close and forgets everything held.
+    fn over(&mut self, close: Close) -> Step {
+        self.life = Life::Over;
+        for stage in self.stages.drain(..) {
+            self.past += stage.tally;
+            self.past.withheld_bytes += stage.held.bytes() as u64;
+        }
+        self.past.withheld_bytes += self.released.clear() as u64;
+        self.closing = None;
+        Step::Close(close)
+    }
+
+    /// The moment told, never earlier than one told before.
+    fn at(&mut self, now: Moment) -> Moment {
+        self.now = self.now.max(now);
+        self.now
+    }
+}
+
+/// A delay beyond all bounds ends here; nobody waits for it.
+const NEVER: Moment = Moment(u64::MAX);
+
+fn earliest(a: Option<Moment>, b: Option<Moment>) -> Option<Moment> {
+    match (a, b.filter(|&b| b != NEVER)) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

@@ -2,3 +2,5 @@
 
 pub mod chain;
 pub mod http;
+mod stage;
+mod toxic;
