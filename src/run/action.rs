@@ -1,0 +1,181 @@
+//! Things done outside the run: a program, a request, a person's step. Faults and checks alike.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::permit::Permits;
+use crate::plan::Action;
+
+/// How much of an action's output is kept.
+const OUTPUT: usize = 2_000;
+
+/// Does an action and waits for it: whether it went well, and what it said.
+///
+/// A program that outlasts `timeout` is killed, with the group that it leads.
+pub async fn act(action: &Action, timeout: Duration, permits: &Permits) -> (bool, String) {
+    let doing = async {
+        match action {
+            Action::Exec(command) => exec(command).await,
+            Action::Http { method, url, body } => request(method, url, body.clone(), permits, timeout).await,
+            Action::Manual(step) => (true, format!("left to a person: {step}")),
+        }
+    };
+    match tokio::time::timeout(timeout, doing).await {
+        Ok(done) => done,
+        Err(_) => (false, format!("not done after {}", crate::units::Span(timeout))),
+    }
+}
+
+/// Runs a program in a process group of its own.
+async fn exec(command: &[String]) -> (bool, String) {
+    let Some((program, args)) = command.split_first() else { return (false, "an empty command".into()) };
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).kill_on_drop(true);
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return (false, format!("cannot start `{program}`: {error}")),
+    };
+    let group = Group(child.id());
+    let output = child.wait_with_output().await;
+    group.keep();
+    match output {
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.success(), format!("{}: {}", output.status, clip(&String::from_utf8_lossy(&said))))
+        }
+        Err(error) => (false, format!("lost `{program}`: {error}")),
+    }
+}
+
+/// A process group that is killed when dropped, unless its leader has ended.
+struct Group(Option<u32>);
+
+impl Group {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let pid = self.0.and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Sends a request, without redirects and without the environment's proxies.
+async fn request(
+    method: &str,
+    url: &str,
+    body: Option<String>,
+    permits: &Permits,
+    timeout: Duration,
+) -> (bool, String) {
+    let (url, addresses) = match resolve(url, permits).await {
+        Ok(resolved) => resolved,
+        Err(why) => return (false, why),
+    };
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(timeout)
+        .resolve_to_addrs(&host, &addresses)
+        .build();
+    let Ok(method) = reqwest::Method::from_bytes(method.as_bytes()) else {
+        return (false, format!("`{method}` is no HTTP method"));
+    };
+    let answer = match client {
+        Ok(client) => client.request(method, url).body(body.unwrap_or_default()).send().await,
+        Err(error) => return (false, error.to_string()),
+    };
+    match answer {
+        Ok(answer) => {
+            let status = answer.status();
+            let text = answer.text().await.unwrap_or_default();
+            (status.is_success(), format!("{status}: {}", clip(&text)))
+        }
+        Err(error) => (false, error.to_string()),
+    }
+}
+
+/// The addresses of a URL's host, each of which must be permitted.
+async fn resolve(url: &str, permits: &Permits) -> Result<(reqwest::Url, Vec<SocketAddr>), String> {
+    let url = reqwest::Url::parse(url).map_err(|error| format!("`{url}` is no address: {error}"))?;
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = url.port_or_known_default().unwrap_or(80);
+    let addresses: Vec<SocketAddr> =
+        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| format!("{host}: {error}"))?.collect();
+    match addresses.iter().find(|address| !permits.allows(**address)) {
+        Some(address) => Err(format!(
+            "{address} is outside loopback; name it in the experiment's `allow` and give `--allow-remote`"
+        )),
+        None => Ok((url, addresses)),
+    }
+}
+
+fn clip(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(OUTPUT) {
+        Some((at, _)) => format!("{} …", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(command: &[&str]) -> Action {
+        Action::Exec(command.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_program_is_judged_by_its_exit_status() {
+        let permits = Permits::default();
+        let (ok, said) = act(&exec(&["sh", "-c", "echo fine"]), SECOND, &permits).await;
+        assert!(ok && said.contains("fine"), "{said}");
+        let (ok, said) = act(&exec(&["sh", "-c", "echo bad >&2; exit 3"]), SECOND, &permits).await;
+        assert!(!ok && said.contains("bad") && said.contains('3'), "{said}");
+        let (ok, said) = act(&exec(&["/no/such/program"]), SECOND, &permits).await;
+        assert!(!ok && said.contains("/no/such/program"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_outlasts_its_time_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid_file = dir.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
+        let (ok, said) = act(&exec(&["sh", "-c", &script]), Duration::from_millis(300), &Permits::default()).await;
+        assert!(!ok && said.contains("300ms"), "{said}");
+        let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+        let gone = || !matches!(state_of(pid), Some(state) if state != 'Z');
+        for _ in 0..100 {
+            if gone() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the program's child {pid} is still there");
+    }
+
+    fn state_of(pid: i32) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit(") ").next()?.chars().next()
+    }
+
+    #[tokio::test]
+    async fn a_request_outside_loopback_is_refused_before_it_is_sent() {
+        let action = Action::Http { method: "POST".into(), url: "http://192.0.2.1/failover".into(), body: None };
+        let (ok, said) = act(&action, SECOND, &Permits::default()).await;
+        assert!(!ok && said.contains("--allow-remote"), "{said}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Drives the built binary, in the words of the domain.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// One call of `brownout`, from the project's root, with a run folder of its own.
+pub struct Case {
+    args: Vec<String>,
+    dir: tempfile::TempDir,
+}
+
+impl Case {
+    /// `brownout COMMAND FILE`.
+    pub fn new(command: &str, file: impl AsRef<Path>) -> Case {
+        let args = vec![command.to_owned(), file.as_ref().display().to_string()];
+        Case { args, dir: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    /// `brownout run FILE --smoke`, or without the overlay where `BROWNOUT_FULL` is set.
+    pub fn experiment(file: &str) -> Case {
+        let case = Case::new("run", file);
+        if std::env::var_os("BROWNOUT_FULL").is_some() { case } else { case.arg("--smoke") }
+    }
+
+    /// `brownout run` of an experiment given as text.
+    pub fn text(yaml: &str) -> Case {
+        let mut case = Case::new("run", "");
+        let file = case.dir.path().join("experiment.yaml");
+        std::fs::write(&file, yaml).expect("the temporary folder is writable");
+        case.args[1] = file.display().to_string();
+        case
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, arg: &str) -> Case {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// The command as it will be started, its run folders in a place of its own.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+        command.args(&self.args).current_dir(env!("CARGO_MANIFEST_DIR")).env("NO_COLOR", "1").stdin(Stdio::null());
+        if self.args[0] == "run" {
+            command.arg("--out").arg(self.runs());
+        }
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Ran {
+        let output = self.command().output().expect("the built binary starts");
+        Ran { output, case: self }
+    }
+
+    /// Starts it and goes on.
+    pub fn start(self) -> (Child, Case) {
+        let child = self
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the built binary starts");
+        (child, self)
+    }
+
+    /// Where its run folders are.
+    pub fn runs(&self) -> PathBuf {
+        self.dir.path().join("runs")
+    }
+
+    /// Its only run folder.
+    pub fn run_folder(&self) -> PathBuf {
+        let folders: Vec<_> = std::fs::read_dir(self.runs()).expect("there is a run").flatten().collect();
+        assert_eq!(folders.len(), 1, "{folders:?}");
+        folders[0].path()
+    }
+}
+
+/// A call that has ended.
+pub struct Ran {
+    output: Output,
+    case: Case,
+}
+
+impl Ran {
+    /// Its exit code is this one.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Ran {
+        assert_eq!(self.output.status.code(), Some(code), "{}", self.everything());
+        self
+    }
+
+    /// It says this, on stdout or stderr.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Ran {
+        assert!(self.everything().contains(text), "`{text}` is not in:\n{}", self.everything());
+        self
+    }
+
+    /// It does not say this.
+    #[track_caller]
+    pub fn never_says(self, text: &str) -> Ran {
+        assert!(!self.everything().contains(text), "`{text}` is in:\n{}", self.everything());
+        self
+    }
+
+    /// What it printed as its result.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// Its only run folder.
+    pub fn run_folder(&self) -> PathBuf {
+        self.case.run_folder()
+    }
+
+    /// Its JSON report.
+    pub fn report(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.run_folder().join("report.json")).expect("there is a report");
+        serde_json::from_str(&text).expect("the report is JSON")
+    }
+
+    fn everything(&self) -> String {
+        format!("{}\n--- stderr\n{}", self.stdout(), String::from_utf8_lossy(&self.output.stderr))
+    }
+}
+
+/// Whether a server is installed; a test returns early if not, unless CI demands it.
+pub fn server(program: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path)
+            .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+            .any(|dir| dir.join(program).is_file())
+    });
+    if !found {
+        assert!(std::env::var_os("BROWNOUT_REQUIRE_SERVERS").is_none(), "`{program}` is not installed");
+        eprintln!("skipped: `{program}` is not installed");
+    }
+    found
+}
