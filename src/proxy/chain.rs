@@ -125,8 +125,11 @@ impl Chain {
     /// Gives a toxic other settings, which also count for what it holds; what it has counted, and since when, stays.
     pub fn update(&mut self, id: ToxicId, toxic: Toxic, now: Moment) {
         let now = self.at(now);
-        if let Some(stage) = self.stages.iter_mut().find(|stage| stage.id == id) {
-            stage.update(&toxic, now);
+        let Some(index) = self.stages.iter().position(|stage| stage.id == id) else { return };
+        let had_ended = self.stages[index].has_ended();
+        self.stages[index].update(&toxic, now);
+        if !had_ended && self.stages[index].has_ended() {
+            self.end_before(index);
         }
     }
 
@@ -268,34 +271,42 @@ impl Chain {
         hardest
     }
 
-    /// Moves what may leave from stage to stage, the first first, until something leaves the last one.
+    /// Moves what may leave from stage to stage until something leaves the last one, or nothing moves.
     fn pump(&mut self, now: Moment) -> Step {
-        let mut wake = self.ends_at();
-        for index in 0..self.stages.len() {
-            loop {
-                // A full stage wakes the chain by itself when it lets something go.
-                if self.stages.get(index + 1).is_some_and(Stage::is_full) {
-                    break;
-                }
-                let had_ended = self.stages[index].has_ended();
-                let out = self.stages[index].next(now);
-                if !had_ended && self.stages[index].has_ended() {
-                    self.end_before(index);
-                }
-                match (out, self.stages.get_mut(index + 1)) {
-                    (Out::Chunk(chunk), Some(next)) => next.enter(chunk),
-                    (Out::Chunk(chunk), None) => return Step::Send(chunk.bytes),
-                    (Out::Close(close, at), Some(next)) => next.enter_close(close, at),
-                    (Out::Close(close, _), None) => self.closing = self.closing.max(Some(close)),
-                    (Out::Wait(until), _) => {
-                        wake = earliest(wake, until);
+        loop {
+            let mut wake = self.ends_at();
+            let mut again = false;
+            for index in 0..self.stages.len() {
+                loop {
+                    self.stages[index].held_back = self.stages.get(index + 1).is_some_and(Stage::is_full);
+                    if self.stages[index].held_back {
                         break;
+                    }
+                    let had_ended = self.stages[index].has_ended();
+                    let out = self.stages[index].next(now);
+                    if !had_ended && self.stages[index].has_ended() {
+                        self.end_before(index);
+                        again = true;
+                    }
+                    match (out, self.stages.get_mut(index + 1)) {
+                        (Out::Chunk(chunk), Some(next)) => next.enter(chunk),
+                        (Out::Chunk(chunk), None) => return Step::Send(chunk.bytes),
+                        (Out::Close(close, at), Some(next)) => next.enter_close(close, at),
+                        (Out::Close(close, _), None) => self.closing = self.closing.max(Some(close)),
+                        (Out::Wait(until), _) => {
+                            wake = earliest(wake, until);
+                            break;
+                        }
                     }
                 }
             }
+            // A stage that was held back may have room now; one that ended has freed those before it.
+            again |= self.stages.windows(2).any(|two| two[0].held_back && !two[1].is_full());
+            if !again {
+                debug_assert!(wake.is_none_or(|wake| wake > now), "a toxic waits for the past");
+                return Step::Wait(wake);
+            }
         }
-        debug_assert!(wake.is_none_or(|wake| wake > now), "a toxic waits for the past");
-        Step::Wait(wake)
     }
 
     /// A toxic has ended the connection: what stages before it hold is of no use any more.
@@ -334,3 +345,6 @@ fn earliest(a: Option<Moment>, b: Option<Moment>) -> Option<Moment> {
         (a, b) => a.or(b),
     }
 }
+
+#[cfg(test)]
+mod properties;

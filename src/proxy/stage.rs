@@ -94,6 +94,8 @@ pub(super) struct Stage {
     pub(super) id: ToxicId,
     pub(super) tally: Tally,
     pub(super) held: Held,
+    /// It was not asked, since the next stage was full.
+    pub(super) held_back: bool,
     behaviour: Box<dyn Behaviour>,
     dice: Dice,
     close: Option<(Close, Moment)>,
@@ -109,6 +111,7 @@ impl Stage {
             id,
             tally: Tally::default(),
             held: Held::default(),
+            held_back: false,
             behaviour: behaviour(toxic, now),
             dice,
             close: None,
@@ -117,11 +120,15 @@ impl Stage {
         }
     }
 
-    /// Other settings. Where they are of another toxic, this one's place and what it holds stay.
+    /// Other settings. Where they are of another toxic, this one's place, what it holds and what it owes stay.
     pub(super) fn update(&mut self, toxic: &Toxic, now: Moment) {
-        if !self.behaviour.update(toxic) {
-            self.behaviour = behaviour(toxic, now);
+        if self.behaviour.update(toxic) {
+            return;
         }
+        if let Some(close) = self.behaviour.owes().filter(|_| !self.ended) {
+            self.end(close, now);
+        }
+        self.behaviour = behaviour(toxic, now);
     }
 
     /// Takes what the stage before gives out, or what was read.
