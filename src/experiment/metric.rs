@@ -331,6 +331,17 @@ impl Metric {
     }
 }
 
+/// The table of all metrics as `docs/expectations.md` shows it.
+pub fn markdown_table() -> String {
+    let mut table = String::from("| metric | unit | better | of | meaning |\n|---|---|---|---|---|\n");
+    for metric in Metric::ALL {
+        let (unit, better) = (metric.unit().name(), metric.better().name());
+        let (scope, definition) = (metric.scope().name(), metric.definition());
+        table += &format!("| `{metric}` | {unit} | {better} | {scope} | {definition} |\n");
+    }
+    table
+}
+
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -359,6 +370,19 @@ mod tests {
         for metric in Metric::ALL {
             assert_eq!(Metric::named(metric.name()), Some(*metric));
             assert!(metric.definition().ends_with('.'), "{metric}: {}", metric.definition());
+        }
+    }
+
+    #[test]
+    fn the_docs_table_is_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/expectations.md");
+        let docs = std::fs::read_to_string(path).unwrap();
+        let start = docs.find("-->\n").unwrap() + 4;
+        let end = docs.find("<!-- end of metrics").unwrap();
+        if std::env::var_os("BROWNOUT_BLESS").is_some() {
+            std::fs::write(path, [&docs[..start], &markdown_table(), &docs[end..]].concat()).unwrap();
+        } else {
+            assert_eq!(&docs[start..end], markdown_table(), "run BROWNOUT_BLESS=1 cargo test docs_table");
         }
     }
 
