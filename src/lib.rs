@@ -19,6 +19,7 @@ pub mod units;
 pub mod experiment;
 pub mod plan;
 
+pub mod backend;
 pub mod proxy;
 
 pub mod system;

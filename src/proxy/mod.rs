@@ -1,6 +1,59 @@
-//! One link, byte by byte.
+//! One link, byte by byte: it accepts, dials, moves bytes both ways, and does to them what faults say.
+//!
+//! ```text
+//!                       engine thread (epoll, one heap of alarms)
+//!            ┌──────────────────────────────────────────────────────────┐
+//! client ◀──▶│ accept ─▶ dial ─▶  up:   read ─▶ [tap ─▶ chain] ─▶ write │◀──▶ upstream
+//!            │                   down: write ◀─ [chain ◀─ tap] ◀─ read  │
+//!            └──────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! An [`Engine`] owns its threads, a [`Link`] is a handle that can be used from any thread. What is decided (toxic
+//! chains, HTTP, reach) is pure and told the time; what acts is in `worker`.
 
 pub mod chain;
+mod counters;
+mod engine;
 pub mod http;
+mod kernel;
+mod link;
+mod peers;
+mod reach;
 mod stage;
 mod toxic;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use engine::Engine;
+pub use link::{ConnectionInfo, Evidence, Link, LinkSpec, Permit, Strike, StrikeId, Struck};
+pub use reach::Reach;
+
+/// What can go wrong with links.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The address is in use, or not ours.
+    #[error("could not listen on {listen} for link `{link}`")]
+    Listen {
+        /// The link.
+        link: Arc<str>,
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// An engine thread could not be started.
+    #[error("could not start the proxy engine")]
+    Start {
+        /// Why.
+        source: io::Error,
+    },
+    /// The link has been closed.
+    #[error("link `{link}` is closed")]
+    Closed {
+        /// The link.
+        link: Arc<str>,
+    },
+}

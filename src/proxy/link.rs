@@ -1,0 +1,242 @@
+//! A link as everyone else has it: a handle that can be used from any thread.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ProxyError;
+use super::counters::Counters;
+use super::peers::Peers;
+use super::reach::Reach;
+use super::worker::{Key, Orders, Upstream};
+use crate::clock::Moment;
+use crate::event::{LinkCounters, Mechanism};
+use crate::plan::fault::{Direction, HttpFault, Toxic};
+use crate::seed::Seed;
+
+/// What a link is to be.
+#[derive(Clone, Debug)]
+pub struct LinkSpec {
+    /// Its name, in figures and logs.
+    pub name: Arc<str>,
+    /// Where it listens; port 0: any free one.
+    pub listen: SocketAddr,
+    /// Where it leads: `host:port`; a name is looked up at each dial.
+    pub upstream: String,
+    /// Whether HTTP/1 is read on it, which HTTP faults and the count of requests need.
+    pub http: bool,
+    /// Which upstream addresses may be dialled.
+    pub permit: Permit,
+}
+
+impl LinkSpec {
+    /// A link from any free loopback port.
+    pub fn new(name: impl Into<Arc<str>>, upstream: impl Into<String>) -> LinkSpec {
+        LinkSpec {
+            name: name.into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            upstream: upstream.into(),
+            http: false,
+            permit: Permit::default(),
+        }
+    }
+}
+
+/// Which addresses a link may dial, asked with the resolved address at each dial. Default: loopback only.
+#[derive(Clone)]
+pub struct Permit(Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>);
+
+impl Permit {
+    /// Addresses for which this is true.
+    pub fn when(allows: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Permit {
+        Permit(Arc::new(allows))
+    }
+
+    /// Whether this address may be dialled.
+    pub fn allows(&self, address: SocketAddr) -> bool {
+        (self.0)(address)
+    }
+}
+
+impl Default for Permit {
+    fn default() -> Permit {
+        Permit::when(|address| address.ip().to_canonical().is_loopback())
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
+/// A fault on one link.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Strike {
+    /// A toxic at the end of the chain.
+    Toxic {
+        /// Whose bytes.
+        direction: Direction,
+        /// What it does.
+        toxic: Toxic,
+        /// The share of connections that it concerns, drawn for each, from 0 to 1.
+        share: f64,
+    },
+    /// A reach fault; it overrides toxics, and about the same aspect the newest wins.
+    Reach(Reach),
+    /// A fault on HTTP/1 requests; its `links` are not looked at.
+    Http(HttpFault),
+}
+
+/// Names a fault in force on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StrikeId(pub(crate) u64);
+
+/// A fault that is in force now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Struck {
+    /// Its name, to heal it by.
+    pub id: StrikeId,
+    /// When it struck.
+    pub at: Moment,
+    /// How it is done, for silence and packet loss.
+    pub mechanism: Option<Mechanism>,
+    /// Bytes that the kernel already had in its send queues.
+    pub in_flight_bytes: u64,
+}
+
+/// What a fault has met on one link while it was in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Chunks altered by the toxic.
+    pub altered_chunks: u64,
+    /// Bytes offered and withheld in user space.
+    pub withheld_bytes: u64,
+    /// Segments dropped by socket filters, SYNs among them.
+    pub dropped_segments: u64,
+    /// Connections refused, reset, dropped, orphaned or left unanswered.
+    pub connections: u64,
+    /// HTTP requests matched.
+    pub requests: u64,
+    /// Bytes of the withheld directions that passed all the same.
+    pub passed_bytes: u64,
+}
+
+impl std::ops::AddAssign for Evidence {
+    fn add_assign(&mut self, other: Evidence) {
+        self.altered_chunks += other.altered_chunks;
+        self.withheld_bytes += other.withheld_bytes;
+        self.dropped_segments += other.dropped_segments;
+        self.connections += other.connections;
+        self.requests += other.requests;
+        self.passed_bytes += other.passed_bytes;
+    }
+}
+
+/// One connection, as it is just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Its number on its link, from 1.
+    pub number: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// When it was accepted.
+    pub opened: Moment,
+    /// Where it stands: `withheld`, `dialing`, `open`, `orphaned`, `draining`.
+    pub state: &'static str,
+}
+
+/// What a link's engine thread shares with everyone.
+#[derive(Debug)]
+pub(crate) struct LinkShared {
+    pub(crate) name: Arc<str>,
+    pub(crate) addr: SocketAddr,
+    pub(crate) counters: Counters,
+    pub(crate) peers: Peers,
+}
+
+/// A link in service. Dropping it closes it.
+#[derive(Debug)]
+pub struct Link {
+    pub(crate) shared: Arc<LinkShared>,
+    pub(crate) orders: Orders,
+    pub(crate) key: Key,
+    pub(crate) ids: Arc<AtomicU64>,
+}
+
+impl Link {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.addr
+    }
+
+    /// Its totals, live.
+    pub fn counters(&self) -> LinkCounters {
+        self.shared.counters.snapshot()
+    }
+
+    /// How often accepting has failed, most likely for want of descriptors; the link goes on.
+    pub fn accept_failures(&self) -> u64 {
+        self.shared.counters.accept_failed.get()
+    }
+
+    /// The number of the connection that a client made from this address; told for some seconds after its end too.
+    pub fn connection_from(&self, peer: SocketAddr) -> Option<u64> {
+        self.shared.peers.number(peer)
+    }
+
+    /// The connections that it has, in no order.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let key = self.key;
+        self.orders.ask(move |worker| worker.connection_infos(key)).unwrap_or_default()
+    }
+
+    /// New connections go to another `host:port`.
+    pub fn set_upstream(&self, upstream: &str) {
+        let (key, upstream) = (self.key, Upstream::parse(upstream));
+        self.orders.ask(move |worker| worker.set_upstream(key, upstream));
+    }
+
+    /// Puts a fault in force. Chance is drawn from the seed's stream of this link and name.
+    pub fn strike(&self, name: &str, strike: Strike, seed: Seed) -> Result<Struck, ProxyError> {
+        let (key, id, name) = (self.key, StrikeId(self.ids.fetch_add(1, Ordering::Relaxed)), name.to_owned());
+        let struck = self.orders.ask(move |worker| worker.strike(key, id, &name, seed, strike));
+        struck.flatten().ok_or_else(|| ProxyError::Closed { link: Arc::clone(&self.shared.name) })
+    }
+
+    /// Gives a toxic in force other settings, on open connections too.
+    pub fn update_toxic(&self, id: StrikeId, toxic: Toxic, share: f64) {
+        let key = self.key;
+        self.orders.ask(move |worker| worker.update_toxic(key, id, toxic, share));
+    }
+
+    /// What a fault in force has met so far; none if it is not in force.
+    pub fn evidence(&self, id: StrikeId) -> Option<Evidence> {
+        let key = self.key;
+        self.orders.ask(move |worker| worker.evidence(key, id)).flatten()
+    }
+
+    /// Takes a fault out of force and says what it has met; none if it is not in force.
+    pub fn heal(&self, id: StrikeId) -> Option<Evidence> {
+        let key = self.key;
+        self.orders.ask(move |worker| worker.heal(key, id)).flatten()
+    }
+
+    /// Closes the listener, then every connection, at once; afterwards the port is free. Closing twice is no harm.
+    pub fn close(&self) {
+        let key = self.key;
+        self.orders.ask(move |worker| worker.close_link(key));
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
