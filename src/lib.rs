@@ -18,14 +18,10 @@ pub mod units;
 
 pub mod experiment;
 pub mod plan;
-
-pub mod backend;
+pub mod topology;
 pub mod proxy;
-
+pub mod backend;
 pub mod system;
-
 pub mod retry;
-
 pub mod measure;
-
 pub mod verdict;

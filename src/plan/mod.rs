@@ -5,10 +5,14 @@
 //! Selectors stay selectors here: they resolve when their fault strikes.
 
 pub mod catalogue;
+mod check;
 pub mod fault;
+pub mod parts;
+mod resolve;
 pub mod retry;
 pub mod system;
 pub mod workload;
+mod written;
 
 use std::time::Duration;
 
@@ -20,6 +24,8 @@ use crate::units::{Rate, Share, Span};
 
 pub use catalogue::{LabCatalogue, LabDescription, LabError, LabLink, NoLabs};
 pub use fault::{Fault, FaultKind};
+pub use parts::Parts;
+pub use resolve::Resolved;
 pub use retry::RetryPolicy;
 pub use system::System;
 pub use workload::Workload;

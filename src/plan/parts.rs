@@ -1,0 +1,219 @@
+//! The parts of a run by name: every node with its labels, every link with its ends, and what a selector means.
+
+use indexmap::IndexMap;
+
+use super::fault::{Crossing, Direction, Selector};
+use super::system::{Link, Node, NodeKind, System};
+use super::workload::{Client, Workload};
+use super::{LabCatalogue, LabDescription, LabError, RunPlan};
+
+/// Every node and link of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parts {
+    /// The nodes: those of the system, then one for each workload, then clients of the user's own.
+    pub nodes: IndexMap<String, NodePart>,
+    /// The links: those of the system, then one for each workload.
+    pub links: IndexMap<String, LinkPart>,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePart {
+    /// What it is.
+    pub kind: PartKind,
+    /// Its labels at the start.
+    pub labels: IndexMap<String, String>,
+    /// Whether a workload may use it.
+    pub entry: bool,
+}
+
+/// What a node of a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartKind {
+    /// A node of a lab.
+    Lab,
+    /// A process that the run starts.
+    Process,
+    /// Already running.
+    Endpoint,
+    /// A workload.
+    Workload,
+    /// A client of the user's own that dials a link; the run knows nothing else of it.
+    Outside,
+}
+
+impl PartKind {
+    /// Whether the run can kill, pause, stop and restart it.
+    pub const fn is_managed(self) -> bool {
+        matches!(self, PartKind::Lab | PartKind::Process)
+    }
+
+    /// Whether it is of the system under test.
+    pub const fn is_system(self) -> bool {
+        matches!(self, PartKind::Lab | PartKind::Process | PartKind::Endpoint)
+    }
+
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PartKind::Lab => "node of the lab",
+            PartKind::Process => "process",
+            PartKind::Endpoint => "endpoint",
+            PartKind::Workload => "workload",
+            PartKind::Outside => "client outside the run",
+        }
+    }
+}
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkPart {
+    /// The node that dials.
+    pub from: String,
+    /// The node that is dialled.
+    pub to: String,
+    /// Where the proxy listens, as the plan asks.
+    pub listen: String,
+    /// Whether the proxy reads HTTP/1 on it.
+    pub http: bool,
+    /// Whether a workload dials it.
+    pub workload: bool,
+}
+
+/// Labels that changed since the start, such as the role of a promoted node: node → label → value.
+pub type LiveLabels = IndexMap<String, IndexMap<String, String>>;
+
+impl Parts {
+    /// The parts of a run.
+    pub fn of(run: &RunPlan, labs: &dyn LabCatalogue) -> Result<Parts, Vec<LabError>> {
+        let lab = match &run.system {
+            System::Lab { name, params } => Some(labs.describe(name, params)?),
+            System::Nodes { .. } => None,
+        };
+        Ok(Parts::assemble(&run.system, lab.as_ref(), &run.workloads))
+    }
+
+    /// The parts of a system and its workloads; of a lab, by its description.
+    pub(super) fn assemble(
+        system: &System,
+        lab: Option<&LabDescription>,
+        workloads: &IndexMap<String, Workload>,
+    ) -> Parts {
+        let mut parts = Parts::default();
+        match (system, lab) {
+            (System::Nodes { nodes, links }, _) => parts.add_nodes(nodes, links),
+            (System::Lab { .. }, Some(lab)) => parts.add_lab(lab),
+            (System::Lab { .. }, None) => {}
+        }
+        for (name, workload) in workloads {
+            let labels = workload.labels.clone();
+            parts.nodes.insert(name.clone(), NodePart { kind: PartKind::Workload, labels, entry: false });
+            let link = LinkPart {
+                from: name.clone(),
+                to: workload.to.clone(),
+                listen: "127.0.0.1:0".to_owned(),
+                http: matches!(workload.client, Client::Http(_)),
+                workload: true,
+            };
+            parts.links.insert(workload_link(name, &workload.to), link);
+        }
+        let outside: Vec<String> = parts.links.values().map(|link| link.from.clone()).collect();
+        for name in outside {
+            let part = NodePart { kind: PartKind::Outside, labels: IndexMap::new(), entry: false };
+            parts.nodes.entry(name).or_insert(part);
+        }
+        parts
+    }
+
+    fn add_lab(&mut self, lab: &LabDescription) {
+        for (name, labels) in &lab.nodes {
+            let entry = lab.entries.contains(name);
+            self.nodes.insert(name.clone(), NodePart { kind: PartKind::Lab, labels: labels.clone(), entry });
+        }
+        for (name, link) in &lab.links {
+            let (from, to, http) = (link.from.clone(), link.to.clone(), link.http);
+            let listen = "127.0.0.1:0".to_owned();
+            self.links.insert(name.clone(), LinkPart { from, to, listen, http, workload: false });
+        }
+    }
+
+    fn add_nodes(&mut self, nodes: &IndexMap<String, Node>, links: &IndexMap<String, Link>) {
+        for (name, node) in nodes {
+            let kind = match node.kind {
+                NodeKind::Endpoint { .. } => PartKind::Endpoint,
+                NodeKind::Process(_) => PartKind::Process,
+            };
+            self.nodes.insert(name.clone(), NodePart { kind, labels: node.labels.clone(), entry: true });
+        }
+        for (name, link) in links {
+            let Link { from, to, listen, http } = link.clone();
+            self.links.insert(name.clone(), LinkPart { from, to, listen, http, workload: false });
+        }
+    }
+
+    /// The nodes that a selector means, in order; `live` holds labels that changed since the start.
+    ///
+    /// `all` is every node here. In a partition it means the others: see [`Parts::sides`].
+    pub fn select(&self, selector: &Selector, live: &LiveLabels) -> Vec<&str> {
+        let names = self.nodes.iter();
+        names.filter(|(name, node)| is_selected(name, node, selector, live)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The two sides of a partition: `all` is every node that is not on the other side.
+    pub fn sides(&self, a: &Selector, b: &Selector, live: &LiveLabels) -> (Vec<&str>, Vec<&str>) {
+        let (mut left, mut right) = (self.select(a, live), self.select(b, live));
+        match (a, b) {
+            (_, Selector::All) => right.retain(|name| !left.contains(name)),
+            (Selector::All, _) => left.retain(|name| !right.contains(name)),
+            _ => {}
+        }
+        (left, right)
+    }
+
+    /// The links between two sides of a partition, each with the direction of bytes that it withholds.
+    pub fn crossing(&self, a: &[&str], b: &[&str], crossing: Crossing) -> Vec<(&str, Direction)> {
+        let direction = |link: &LinkPart| {
+            let (from, to) = (link.from.as_str(), link.to.as_str());
+            // Bytes go up from the node that dials; whose bytes are withheld does not depend on who dialled.
+            let forward = if a.contains(&from) && b.contains(&to) {
+                true
+            } else if b.contains(&from) && a.contains(&to) {
+                false
+            } else {
+                return None;
+            };
+            Some(match (crossing, forward) {
+                (Crossing::Both, _) => Direction::Both,
+                (Crossing::AToB, true) | (Crossing::BToA, false) => Direction::Up,
+                (Crossing::AToB, false) | (Crossing::BToA, true) => Direction::Down,
+            })
+        };
+        self.links.iter().filter_map(|(name, link)| Some((name.as_str(), direction(link)?))).collect()
+    }
+
+    /// The links from one of these nodes to one of those.
+    pub fn between(&self, from: &[&str], to: &[&str]) -> Vec<&str> {
+        let links = self.links.iter();
+        links
+            .filter(|(_, link)| from.contains(&link.from.as_str()) && to.contains(&link.to.as_str()))
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+}
+
+/// The name of the link by which a workload uses a node.
+pub fn workload_link(workload: &str, to: &str) -> String {
+    format!("{workload}-{to}")
+}
+
+fn is_selected(name: &str, node: &NodePart, selector: &Selector, live: &LiveLabels) -> bool {
+    match selector {
+        Selector::All => true,
+        Selector::Node(wanted) => wanted == name,
+        Selector::Any(any) => any.iter().any(|selector| is_selected(name, node, selector, live)),
+        Selector::Labels(labels) => labels.iter().all(|(label, wanted)| {
+            let now = live.get(name).and_then(|live| live.get(label)).or_else(|| node.labels.get(label));
+            now == Some(wanted)
+        }),
+    }
+}

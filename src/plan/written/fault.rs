@@ -1,0 +1,474 @@
+//! How a fault is written: when and for how long, and exactly one key that says what it does.
+
+use indexmap::IndexMap;
+
+use super::{ActionRequest, Method, ruled, texts};
+use crate::experiment::decode::{Decode, Template, misplaced, parsed};
+use crate::experiment::mistake::Mistakes;
+use crate::experiment::shape::*;
+use crate::experiment::tree::{Node, Value};
+use crate::plan::Action;
+use crate::plan::fault::{
+    BodyShare, Crossing, Direction, Edge, FaultKind, HttpEffect, HttpFault, Law, LinkFault, Links, Manner, NodeFault,
+    Pick, Selector, Toxic,
+};
+use crate::units::{ByteRate, Bytes, Share, Span};
+
+/// A fault as written.
+pub(in crate::plan) struct WrittenFault {
+    pub(in crate::plan) at: Option<Span>,
+    pub(in crate::plan) after: Option<After>,
+    pub(in crate::plan) hold: Option<Span>,
+    pub(in crate::plan) follow: bool,
+    pub(in crate::plan) lease: Option<Span>,
+    pub(in crate::plan) kind: FaultKind,
+}
+
+record! {
+    /// One fault: when, for how long, and exactly one key that says what it does.
+    WrittenFault {
+        ..kind: FaultKind,
+        /// When it strikes: so long after the end of the baseline. Default, without `after`: `0s`.
+        at: Option<Span>,
+        /// When it strikes: after another fault, such as `cut.healed + 1s` or `cut.injected`.
+        after: Option<After>,
+        /// For how long. Default: it happens once (`drop`, `restart`, an action), or lasts to the end of the run.
+        hold as "for": Option<Span>,
+        /// Selectors resolve again as the system changes, instead of once when it strikes.
+        follow: bool = "false",
+        /// The time after which it is healed whatever the harness does. Default: 10 s longer than it is planned to last.
+        lease: Option<Span>,
+    } => WrittenFault { at, after, hold, follow, lease, kind }
+}
+
+/// `cut.healed + 1s`.
+pub(in crate::plan) struct After {
+    pub(in crate::plan) fault: String,
+    pub(in crate::plan) edge: Edge,
+    pub(in crate::plan) plus: Span,
+}
+
+impl After {
+    const EXPECTED: &str = "expected `FAULT.healed` or `FAULT.injected`, and perhaps `+ 1s`";
+
+    fn parse(text: &str) -> Result<After, String> {
+        let (moment, plus) = match text.split_once('+') {
+            Some((moment, plus)) => (moment, plus.trim().parse().map_err(|_| After::EXPECTED.to_owned())?),
+            None => (text, Span::default()),
+        };
+        let (fault, edge) = moment.trim().rsplit_once('.').ok_or(After::EXPECTED)?;
+        let edge = match edge.trim() {
+            "injected" => Edge::Injected,
+            "healed" => Edge::Healed,
+            _ => return Err(After::EXPECTED.to_owned()),
+        };
+        Ok(After { fault: fault.trim().to_owned(), edge, plus })
+    }
+}
+
+impl Decode for After {
+    fn shape() -> Shape {
+        let expected = After::EXPECTED.trim_start_matches("expected ").to_owned();
+        Shape::Scalar(ScalarShape { noun: "a moment of another fault", expected, json: "string" })
+    }
+
+    fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<After> {
+        parsed(node, "a moment of another fault", mistakes, After::parse)
+    }
+}
+
+/// The settings that every fault on the bytes of links takes.
+struct OnLinks {
+    links: Links,
+    direction: Direction,
+    share: Share,
+}
+
+record! {
+    /// Settings that faults on the bytes of links share.
+    OnLinks {
+        /// Which links.
+        links: Links,
+        /// Which direction of bytes, whoever dialled.
+        direction: Direction = "both",
+        /// The share of connections that it concerns.
+        share: Share = "100%",
+    } => OnLinks { links, direction, share }
+}
+
+impl OnLinks {
+    fn toxic(self, toxic: Toxic) -> FaultKind {
+        let OnLinks { links, direction, share } = self;
+        FaultKind::Toxic(LinkFault { links, direction, share, toxic })
+    }
+}
+
+/// The settings that every fault on HTTP requests takes.
+struct OnRequests {
+    links: Links,
+    method: Option<Method>,
+    path: Option<String>,
+    share: Share,
+    first: Option<u64>,
+}
+
+record! {
+    /// Settings that faults on HTTP requests share.
+    OnRequests {
+        /// Which links; they carry HTTP/1.
+        links: Links,
+        /// Only requests of this method.
+        method: Option<Method>,
+        /// Only requests whose path starts with this.
+        path: Option<String>,
+        /// The share of the matching requests.
+        share: Share = "100%",
+        /// Only the first so many matching requests on each link.
+        first: Option<u64>,
+    } => OnRequests { links, method, path, share, first }
+}
+
+impl OnRequests {
+    fn with(self, effect: HttpEffect) -> FaultKind {
+        let OnRequests { links, method, path, share, first } = self;
+        FaultKind::Http(HttpFault { links, method: method.map(|method| method.0), path, share, first, effect })
+    }
+}
+
+/// How an action is undone.
+struct Undo {
+    undo: Option<Action>,
+    irreversible: bool,
+}
+
+record! {
+    /// How an action is undone: one of the two.
+    Undo {
+        /// The way back.
+        undo: Option<Action>,
+        /// There is none, and that is fine.
+        irreversible: bool = "false",
+    } => Undo { undo, irreversible }
+}
+
+impl Undo {
+    fn of(self, action: Action) -> FaultKind {
+        let _ = self.irreversible; // Checked against the tree, where the two keys have places.
+        FaultKind::Action { action, undo: self.undo }
+    }
+}
+
+choice! {
+    /// What a fault does.
+    FaultKind, "a fault" {
+        /// Each chunk leaves `add` after its arrival, spread by chance.
+        latency {
+            ..on: OnLinks,
+            /// The delay.
+            add: Span,
+            /// Its spread.
+            jitter: Span = "0s",
+            /// The law of the spread.
+            law: Law = "uniform",
+            /// How much a chunk's spread follows the one before.
+            correlation: Share = "0%",
+        } => on.toxic(Toxic::Latency { add, jitter, law, correlation }),
+        /// Bytes leave at this rate, without an initial burst.
+        bandwidth {
+            ..on: OnLinks,
+            /// Bytes a second.
+            rate: ByteRate,
+        } => on.toxic(Toxic::Bandwidth { rate }),
+        /// What a TCP stream feels of lost packets: stalls of a retransmission time-out, no byte lost.
+        packet_loss {
+            ..on: OnLinks,
+            /// The share of segments lost.
+            loss: Share,
+            /// How much a loss raises the chance of the next.
+            correlation: Share = "0%",
+        } => on.toxic(Toxic::PacketLoss { loss, correlation }),
+        /// Chunks are cut into small ones, with a wait between.
+        slicer {
+            ..on: OnLinks,
+            /// The mean size.
+            size: Bytes,
+            /// Up to so much more or less.
+            variation: Bytes = "0 B",
+            /// Between two pieces.
+            wait: Span = "0s",
+        } => on.toxic(Toxic::Slicer { size, variation, wait }),
+        /// The close is passed on later.
+        slow_close {
+            ..on: OnLinks,
+            /// By so much.
+            delay: Span,
+        } => on.toxic(Toxic::SlowClose { delay }),
+        /// Bytes are withheld; the connection is closed so long after injection or accept.
+        timeout {
+            ..on: OnLinks,
+            /// Until the close; 0: never closed.
+            after: Span = "0s",
+        } => on.toxic(Toxic::Timeout { after }),
+        /// The connection is reset so long after injection or accept.
+        reset_peer {
+            ..on: OnLinks,
+            /// Until the reset.
+            after: Span = "0s",
+        } => on.toxic(Toxic::ResetPeer { after }),
+        /// So many bytes pass, then the connection is closed.
+        limit_data {
+            ..on: OnLinks,
+            /// Counted from injection or accept.
+            bytes: Bytes,
+        } => on.toxic(Toxic::LimitData { bytes }),
+        /// Bytes are changed by chance. On an endpoint it needs `allow: [data-damage]`.
+        corrupt {
+            ..on: OnLinks,
+            /// The share of bytes changed.
+            bytes: Share,
+        } => on.toxic(Toxic::Corrupt { bytes }),
+        /// Cuts every link between two sets of nodes.
+        partition {
+            /// One side.
+            a: Selector,
+            /// The other; `all` is every node that is not in `a`.
+            b: Selector = "all",
+            /// Whose bytes are withheld.
+            direction: Crossing = "both",
+            /// How it shows itself.
+            manner: Manner = "silent",
+        } => FaultKind::Partition { a, b, direction, manner },
+        /// New connections are refused; open ones go on.
+        refuse {
+            /// Which links.
+            links: Links,
+        } => FaultKind::Refuse { links },
+        /// Connections are accepted, or left unanswered, and all bytes of both directions withheld.
+        black_hole {
+            /// Which links.
+            links: Links,
+        } => FaultKind::BlackHole { links },
+        /// The server side of open connections goes away without a word; the client side stays open.
+        half_open {
+            /// Which links.
+            links: Links,
+        } => FaultKind::HalfOpen { links },
+        /// A silent cut that comes and goes.
+        flap {
+            /// Which links.
+            links: Links,
+            /// Bytes pass for so long.
+            up: Span,
+            /// Nothing passes for so long; the fault starts with it.
+            down: Span,
+        } => FaultKind::Flap { links, up, down },
+        /// Closes a share of the open connections each second.
+        drop {
+            /// Which links.
+            links: Links,
+            /// The share a second; 100% without `for` closes each of them once.
+            share: Share = "100%",
+            /// With RST instead of FIN.
+            reset: bool = "false",
+        } => FaultKind::Drop { links, share, reset },
+        /// Requests are answered by the proxy with a status; the server never sees them.
+        http_status {
+            ..on: OnRequests,
+            /// 400 to 599.
+            code: ErrorStatus,
+            /// A Retry-After, in whole seconds, rounded up.
+            retry_after: Option<Span>,
+        } => on.with(HttpEffect::Status { code: code.0, retry_after }),
+        /// The answer's connection is reset inside its body; the server has served it.
+        http_abort {
+            ..on: OnRequests,
+            /// Where in the body.
+            at: BodyShare = "50%",
+        } => on.with(HttpEffect::Abort { at }),
+        /// The answer's header is held back.
+        http_delay {
+            ..on: OnRequests,
+            /// For so long.
+            by: Span,
+        } => on.with(HttpEffect::Delay { by }),
+        /// SIGKILL, or the lab's like; healed by a start.
+        kill (nodes: NodeFault) => FaultKind::Kill(nodes),
+        /// SIGSTOP, or the lab's like; healed by SIGCONT.
+        pause (nodes: NodeFault) => FaultKind::Pause(nodes),
+        /// Stopped in good order; healed by a start.
+        stop (nodes: NodeFault) => FaultKind::Stop(nodes),
+        /// Stopped in good order and started again at once.
+        restart (nodes: NodeFault) => FaultKind::Restart(nodes),
+        /// A program of your own, such as a cloud's failover command.
+        exec {
+            ..undo: Undo,
+            /// The program with its arguments.
+            command: Vec<Template>,
+        } => undo.of(Action::Exec(texts(command))),
+        /// A request of your own, such as a cloud's failover API.
+        http {
+            ..undo: Undo,
+            ..request: ActionRequest,
+        } => undo.of(request.0),
+        /// A person's step, acknowledged at the terminal.
+        manual {
+            ..undo: Undo,
+            /// The instruction.
+            step: String,
+        } => undo.of(Action::Manual(step)),
+    }
+}
+
+record! {
+    /// Which nodes a fault takes.
+    NodeFault {
+        /// Which nodes.
+        nodes: Selector,
+        /// One of them, drawn by the seed, or all.
+        pick: Pick = "all",
+    } => NodeFault { nodes, pick }
+}
+
+ruled! {
+    /// A status of an error.
+    ErrorStatus(u16), "a status of an error", "a status from 400 to 599", "integer", |text| {
+        text.parse().ok().filter(|code| (400..=599).contains(code))
+    };
+}
+
+impl Decode for BodyShare {
+    fn shape() -> Shape {
+        Share::shape()
+    }
+
+    fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<BodyShare> {
+        Share::decode(node, mistakes).map(|share| BodyShare((share.get() * 1000.0).round() as u16))
+    }
+}
+
+words! {
+    Law, "a law of chance" {
+        /// Evenly, up to `jitter` more or less.
+        "uniform" => Law::Uniform,
+        /// Normal, with standard deviation `jitter`.
+        "normal" => Law::Normal,
+        /// A long tail: `add - jitter + jitter × Pareto(3)`.
+        "pareto" => Law::Pareto,
+    }
+}
+
+words! {
+    Direction, "a direction" {
+        /// Client → server.
+        "up" => Direction::Up,
+        /// Server → client.
+        "down" => Direction::Down,
+        /// Each of the two.
+        "both" => Direction::Both,
+    }
+}
+
+words! {
+    Crossing, "a direction across a partition" {
+        /// Bytes from a to b are withheld.
+        "a_to_b" => Crossing::AToB,
+        /// Bytes from b to a are withheld.
+        "b_to_a" => Crossing::BToA,
+        /// Both are.
+        "both" => Crossing::Both,
+    }
+}
+
+words! {
+    Manner, "a manner" {
+        /// Nothing arrives, nothing is answered.
+        "silent" => Manner::Silent,
+        /// Open connections are reset, and new ones as soon as they are made.
+        "reset" => Manner::Reset,
+        /// Open connections are reset, and new ones refused.
+        "refused" => Manner::Refused,
+    }
+}
+
+words! {
+    Pick, "`one` or `all`" {
+        /// One, drawn by the run's seed.
+        "one" => Pick::One,
+        /// All of them.
+        "all" => Pick::All,
+    }
+}
+
+impl Decode for Selector {
+    fn shape() -> Shape {
+        Shape::Named("Selector", || {
+            let expected = "a node's name, or `all` for every other node".to_owned();
+            let name = Shape::Scalar(ScalarShape { noun: "a node's name", expected, json: "string" });
+            Shape::Either(vec![name, Shape::Map(String::shape), Shape::List(Selector::shape)])
+        })
+    }
+
+    fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<Selector> {
+        const EXPECTED: &str = "a node's name, a map of labels, a list of these, or `all`";
+        match &node.value {
+            _ if node.is_null() => {}
+            Value::Scalar(scalar) if scalar.text == "all" => return Some(Selector::All),
+            Value::Scalar(_) => return String::decode(node, mistakes).map(Selector::Node),
+            Value::Map(map) if !map.is_empty() => {
+                let labels = IndexMap::<String, String>::decode(node, mistakes)?;
+                return (labels.len() == map.len()).then_some(Selector::Labels(labels));
+            }
+            Value::List(list) if !list.is_empty() => {
+                let any = Vec::<Selector>::decode(node, mistakes)?;
+                return (any.len() == list.len()).then_some(Selector::Any(any));
+            }
+            _ => {}
+        }
+        mistakes.add(misplaced(node, "a selection of nodes").label(format!("expected {EXPECTED}")));
+        None
+    }
+}
+
+/// Links by their ends.
+struct Between {
+    from: Selector,
+    to: Selector,
+}
+
+record! {
+    /// Links from one of these nodes to one of those.
+    Between {
+        /// The nodes that dial.
+        from: Selector,
+        /// The nodes that are dialled.
+        to: Selector,
+    } => Between { from, to }
+}
+
+impl Decode for Links {
+    fn shape() -> Shape {
+        Shape::Named("Links", || {
+            let expected = "a link's name".to_owned();
+            let name = Shape::Scalar(ScalarShape { noun: "a link's name", expected, json: "string" });
+            Shape::Either(vec![name, Shape::List(String::shape), Between::shape()])
+        })
+    }
+
+    fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<Links> {
+        match &node.value {
+            _ if node.is_null() => {}
+            Value::Scalar(_) => return String::decode(node, mistakes).map(|name| Links::Named(vec![name])),
+            Value::Map(_) => {
+                return Between::decode(node, mistakes).map(|Between { from, to }| Links::Between { from, to });
+            }
+            Value::List(list) if !list.is_empty() => {
+                let names = Vec::<String>::decode(node, mistakes)?;
+                return (names.len() == list.len()).then_some(Links::Named(names));
+            }
+            Value::List(_) => {}
+        }
+        let expected = "expected a link's name, a list of names, or `{ from: …, to: … }`";
+        mistakes.add(misplaced(node, "a selection of links").label(expected));
+        None
+    }
+}
