@@ -17,11 +17,19 @@ pub mod seed;
 pub mod units;
 
 pub mod experiment;
+
 pub mod plan;
+
 pub mod topology;
+
 pub mod proxy;
+
 pub mod backend;
+
 pub mod system;
+
 pub mod retry;
+
 pub mod measure;
+
 pub mod verdict;
