@@ -29,6 +29,7 @@ pub mod backend;
 pub mod system;
 
 pub mod retry;
+pub mod workload;
 
 pub mod measure;
 

@@ -30,7 +30,7 @@ impl Dice {
     /// The dice of the `index`-th of many alike, such as the operations of a workload.
     ///
     /// Each has its own stream of the same key, so what operation 7 draws depends on no other operation, on
-    /// whatever thread and in whatever order they are.
+    /// whatever thread and in whatever order they are. The number stands alone: the fifth of the third is the fifth.
     pub fn nth(&self, index: u64) -> Dice {
         let mut dice = self.0.clone();
         // Stream 0 is this one's own.

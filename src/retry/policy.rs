@@ -208,9 +208,10 @@ impl Policy {
         may.then_some(at)
     }
 
-    /// A hedge is due: whether it may be sent. Once refused, the operation hedges no more.
-    pub fn on_hedge_due(&mut self, attempts: &mut Attempts, now: Moment) -> bool {
-        attempts.hedging = self.afford(now);
+    /// A hedge is due: whether it may be sent, given whether the caller permits it. Once refused, the operation hedges
+    /// no more.
+    pub fn on_hedge_due(&mut self, attempts: &mut Attempts, now: Moment, permitted: bool) -> bool {
+        attempts.hedging = permitted && self.afford(now);
         attempts.hedging
     }
 
@@ -466,7 +467,7 @@ mod tests {
         policy.on_start(&mut attempts, now);
         while let Some(at) = policy.hedge_at(&attempts) {
             now = at;
-            assert!(policy.on_hedge_due(&mut attempts, now));
+            assert!(policy.on_hedge_due(&mut attempts, now, true));
             policy.on_start(&mut attempts, now);
             sends.push(now);
         }
@@ -513,7 +514,7 @@ mod tests {
             let mut attempts = policy.begin(0, false, AT(60_000));
             policy.on_start(&mut attempts, AT(0));
             assert!(policy.hedge_at(&attempts).is_some());
-            assert_eq!(policy.on_hedge_due(&mut attempts, AT(100)), allowed);
+            assert_eq!(policy.on_hedge_due(&mut attempts, AT(100), true), allowed);
         }
         let mut write = policy.begin(1, true, AT(60_000));
         policy.on_start(&mut write, AT(0));
