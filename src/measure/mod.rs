@@ -1,5 +1,73 @@
 //! What happened, in figures: pure functions from a run folder's events and attempts to [`Measured`].
+//!
+//! ```text
+//! events.jsonl ──▶ phases, faults, groups ─┐
+//!                                           ├─▶ assemble ─▶ tallies ───────▶ windows
+//! attempts.jsonl.zst ──▶ read (in order) ──┘            ├─▶ history ───────▶ outages, availability, series
+//!                                                        └─▶ sampler, consistency
+//! ```
+//! Attempts are read once and never held as such: an operation is a row of 40 bytes, counts and histograms are
+//! kept for each stretch of time between two borders of phases, and added up for each phase.
+//! Each definition of `docs/measurement.md` has a file of its own.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
+mod assemble;
+mod availability;
+mod degraded;
+mod doubts;
+mod failover;
+mod gaps;
+mod history;
 mod model;
+mod outage;
+mod pace;
+mod phases;
+mod read;
+mod run;
+mod samples;
+mod series;
+mod steady;
+mod tally;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod workload;
 
 pub use model::*;
+
+/// A run folder that cannot be measured at all; anything less is named in [`Measured::missing`].
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// A file that must be read cannot be.
+    #[error("could not read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The plan is not one.
+    #[error("`{}` is no plan of this version of brownout", path.display())]
+    Plan {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl Measured {
+    /// Measures every run of a run folder, also one that was cut off or damaged.
+    pub fn from_run(dir: &Path) -> Result<Measured, MeasureError> {
+        let plan = read::plan(dir)?;
+        let mut missing = Vec::new();
+        let mut runs = Vec::new();
+        for run in &plan.runs {
+            runs.extend(run::measure(&dir.join(&run.folder), &plan, run, &mut missing)?);
+        }
+        Ok(Measured { plan, runs, missing })
+    }
+}

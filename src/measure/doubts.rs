@@ -1,0 +1,178 @@
+//! Why a run cannot be held, as far as the run alone tells (`measurement.md`, inconclusive, never held).
+//!
+//! Those that depend on an expectation, such as a phase without a sample for its metric, are the verdict's.
+
+use std::time::Duration;
+
+use super::history::View;
+use super::model::{Doubt, DoubtRule, FaultSpan, GeneratorHealth, Stop, Window};
+use super::phases::Interval;
+use crate::clock::Moment;
+use crate::event::{Event, StopReason, What};
+use crate::units::Span;
+
+/// Lateness p99 over this in a phase means that the generator, not the system, made operations late.
+const LATE: Duration = Duration::from_millis(5);
+
+/// A fault in which an operation was due and for so long none started.
+const STALLED: Duration = Duration::from_millis(100);
+
+/// The wall clock may gain or lose so much between two readings: clocks that are slewed drift by 0.5 ms a second.
+const CLOCK_DRIFT: Duration = Duration::from_millis(100);
+
+fn doubt(rule: DoubtRule, detail: String) -> Doubt {
+    Doubt { rule, detail }
+}
+
+/// A fault that was healed and left no proof; one that never struck though the plan has it.
+pub(crate) fn without_proof<'a>(
+    faults: impl Iterator<Item = (&'a String, &'a FaultSpan)>,
+    never_struck: impl Iterator<Item = &'a String>,
+) -> Vec<Doubt> {
+    let unproven =
+        faults.filter(|(_, fault)| fault.proof.as_ref().is_some_and(|proof| !proof.real)).map(|(name, fault)| {
+            format!("nothing shows that {name} ({}) was real: nothing met it while it was in force", fault.kind)
+        });
+    let missing = never_struck.map(|name| format!("{name} never struck"));
+    unproven.chain(missing).map(|detail| doubt(DoubtRule::FaultWithoutProof, detail)).collect()
+}
+
+/// Lateness p99 over 5 ms in a phase.
+pub(crate) fn late<'a>(workload: &str, windows: impl Iterator<Item = (&'a String, &'a Window)>) -> Vec<Doubt> {
+    let late = windows
+        .filter(|(phase, window)| {
+            // Nothing is due in the drain, and the warm-up's figures are not used.
+            !matches!(phase.as_str(), "warmup" | "drain") && u128::from(window.lateness.p99_ns) > LATE.as_nanos()
+        })
+        .map(|(phase, window)| {
+            let p99 = Span(Duration::from_nanos(window.lateness.p99_ns));
+            format!("{workload}: operations of {phase} started up to {p99} (p99) after they were due; 5ms are allowed")
+        });
+    late.map(|detail| doubt(DoubtRule::LateGenerator, detail)).collect()
+}
+
+/// An operation due in a fault after which nothing started for 100 ms.
+pub(crate) fn stalled(workload: &str, view: View<'_>, fault: &str, part: Interval) -> Option<Doubt> {
+    // A shed operation was seen to at its due time, so it counts as started.
+    let mut starts: Vec<Moment> = view.ops().map(|op| op.start).filter(|&start| start >= part.start).collect();
+    starts.sort_unstable();
+    let stalled = view.due_in(part).find(|op| {
+        let next = starts.get(starts.partition_point(|&start| start < op.due));
+        // What is due less than 100 ms before the end of a run that was cut off may have started unseen.
+        next.map_or(part.end.saturating_since(op.due) >= STALLED, |&next| next.saturating_since(op.due) >= STALLED)
+    })?;
+    let detail = format!(
+        "{workload}: in {fault} nothing started for 100ms from {} on, though an operation was due",
+        stalled.due
+    );
+    Some(doubt(DoubtRule::LateGenerator, detail))
+}
+
+/// Records dropped.
+pub(crate) fn dropped(workload: &str, generator: &GeneratorHealth) -> Option<Doubt> {
+    (generator.dropped > 0).then(|| {
+        doubt(DoubtRule::DroppedRecords, format!("{workload}: the recorder dropped {} records", generator.dropped))
+    })
+}
+
+/// The first jump between the wall clock and the monotonic one.
+pub(crate) fn clock_jumped(events: &[Event]) -> Option<Doubt> {
+    let pairs: Vec<(Moment, u64)> = events
+        .iter()
+        .filter_map(|event| match event.what {
+            What::RunStarted { wall_ns, .. } | What::Clock { wall_ns } => Some((event.at, wall_ns)),
+            _ => None,
+        })
+        .collect();
+    pairs.windows(2).find_map(|pair| {
+        let [(from, wall_from), (to, wall_to)] = pair else { return None };
+        let jump = (i128::from(wall_to.wrapping_sub(*wall_from) as i64) - i128::from(to.0 - from.0)) as i64;
+        let length = Duration::from_nanos(jump.unsigned_abs());
+        (length > CLOCK_DRIFT).then(|| {
+            let way = if jump > 0 { "ahead" } else { "back" };
+            let detail =
+                format!("the wall clock jumped {way} by {} between {from} and {to}: suspended, or set", Span(length));
+            doubt(DoubtRule::ClockJumped, detail)
+        })
+    })
+}
+
+/// The baseline did not hold its own expectations.
+pub(crate) fn baseline_failed(stopped: Option<&Stop>) -> Option<Doubt> {
+    let stop = stopped.filter(|stop| stop.reason == StopReason::Baseline)?;
+    Some(doubt(DoubtRule::BaselineFailed, stop.detail.clone()))
+}
+
+/// The run folder ends before the run did, or a part of it cannot be read.
+pub(crate) fn incomplete(complete: bool, missing: &[String]) -> Vec<Doubt> {
+    let cut_off = (!complete).then(|| "the run was cut off: its last event does not end it".to_owned());
+    cut_off.into_iter().chain(missing.iter().cloned()).map(|detail| doubt(DoubtRule::IncompleteRun, detail)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome::Ok;
+    use crate::event::Proof;
+    use crate::measure::phases::Timeline;
+    use crate::measure::testing::{Events, Stream, span};
+
+    #[test]
+    fn a_fault_that_met_nothing_has_no_proof() {
+        let unproven = What::FaultHealed { fault: "b".into(), planned: Moment(0), proof: Proof::default() };
+        let events = Events::phases(0, 1000, 9000)
+            .fault("a", 1000, 2000)
+            .injected("b", 3000)
+            .event(4000, unproven)
+            .injected("c", 5000);
+        let timeline = Timeline::new(&events.list, false);
+        let doubts = without_proof(timeline.faults.iter(), [&"d".to_owned()].into_iter());
+        let details: Vec<&str> = doubts.iter().map(|doubt| doubt.detail.as_str()).collect();
+        assert_eq!(
+            details,
+            ["nothing shows that b (partition) was real: nothing met it while it was in force", "d never struck",]
+        );
+    }
+
+    #[test]
+    fn a_generator_that_starts_nothing_for_100_ms_of_a_fault_is_stalled() {
+        // Each due each 10 ms; from `from` to `to` the starts are held back until `to`.
+        let stream = |from: u64, to: u64| {
+            Stream::new().every(10, 0, 2000, |due| {
+                let start = if (from..to).contains(&due) { to } else { due };
+                (start, start + 1, Ok)
+            })
+        };
+        let stalled_in = |from, to| stalled("w", stream(from, to).history().view(None), "cut", span(1000, 2000));
+        assert!(stalled_in(1201, 1300).is_none(), "due at 1,210 ms, started at 1,300 ms");
+        let doubt = stalled_in(1200, 1300).unwrap();
+        assert_eq!(doubt.detail, "w: in cut nothing started for 100ms from 1.200 s on, though an operation was due");
+        assert!(stalled_in(300, 700).is_none(), "not in the fault");
+    }
+
+    #[test]
+    fn slow_arrivals_are_no_stall() {
+        let stream = Stream::new().ok_every(1000, 0, 10_000, 5);
+        assert!(stalled("w", stream.history().view(None), "cut", span(1000, 9000)).is_none());
+    }
+
+    #[test]
+    fn clocks_that_part_by_more_than_100_ms_have_jumped() {
+        let pairs = |walls: &[(u64, u64)]| {
+            let clock = |ms: u64| What::Clock { wall_ns: (1_000_000 + ms) * 1_000_000 };
+            let events = walls.iter().fold(Events::default(), |events, &(at, wall)| events.event(at, clock(wall)));
+            clock_jumped(&events.list).map(|doubt| doubt.detail)
+        };
+        assert_eq!(pairs(&[(0, 0), (1000, 1001), (2000, 2002)]), None);
+        assert_eq!(pairs(&[(0, 0), (1000, 1100), (2000, 2200)]), None);
+        let ahead = pairs(&[(0, 0), (1000, 1000), (2000, 62_000)]).unwrap();
+        assert_eq!(ahead, "the wall clock jumped ahead by 1m between 1.000 s and 2.000 s: suspended, or set");
+        assert!(pairs(&[(0, 5000), (1000, 1000)]).unwrap().contains("jumped back by 5s"));
+    }
+
+    #[test]
+    fn what_is_missing_makes_a_run_incomplete() {
+        assert!(incomplete(true, &[]).is_empty());
+        assert_eq!(incomplete(false, &["x".into()]).len(), 2);
+    }
+}

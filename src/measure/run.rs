@@ -1,0 +1,209 @@
+//! One run, put together.
+
+use std::io;
+use std::path::Path;
+
+use indexmap::IndexMap;
+
+use super::MeasureError;
+use super::assemble::Assembler;
+use super::model::{
+    Availability, CheckResult, Doubt, LinkFigures, MeasuredRun, NodeState, Stop, ToldMilestone, WorkloadFigures,
+};
+use super::phases::{Phase, Timeline};
+use super::workload::WorkloadContext;
+use super::{availability, doubts, read};
+use crate::clock::Moment;
+use crate::event::{ATTEMPTS_FILE, EVENTS_FILE, Event, Mechanism, What};
+use crate::plan::{Plan, RunPlan};
+
+/// Measures one run. None if it never started; what is missing is named in `missing`, with the run's variant.
+pub(super) fn measure(
+    dir: &Path,
+    plan: &Plan,
+    run: &RunPlan,
+    missing: &mut Vec<String>,
+) -> Result<Option<MeasuredRun>, MeasureError> {
+    let mut own = Vec::new();
+    let events = read::events(dir, &mut own)?;
+    let measured = match events.is_empty() {
+        true => {
+            own.push(format!("the run never started, or nothing of {EVENTS_FILE} can be read"));
+            None
+        }
+        false => Some(of_events(dir, plan, run, &events, &mut own)?),
+    };
+    let who = match (run.variant_id(), plan.runs.len()) {
+        (_, 1) => String::new(),
+        (variant, _) if variant.is_empty() => format!("repetition {}: ", run.repetition),
+        (variant, _) => format!("{variant}, repetition {}: ", run.repetition),
+    };
+    missing.extend(own.into_iter().map(|what| format!("{who}{what}")));
+    Ok(measured)
+}
+
+fn of_events(
+    dir: &Path,
+    plan: &Plan,
+    run: &RunPlan,
+    events: &[Event],
+    missing: &mut Vec<String>,
+) -> Result<MeasuredRun, MeasureError> {
+    let control = plan.no_faults || run.faults.is_empty();
+    let timeline = Timeline::new(events, control);
+    let mut assembler = Assembler::new(run, &timeline, events);
+    let path = dir.join(ATTEMPTS_FILE);
+    let read = read::each_batch(&path, |batch| {
+        missing.extend(batch.missing.iter().map(|what| format!("{ATTEMPTS_FILE}: {what}")));
+        assembler.take(&batch);
+    });
+    match read {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(format!("{ATTEMPTS_FILE} is not there")),
+        Err(source) => return Err(MeasureError::Read { path, source }),
+    }
+    let (cuts, assembled) = assembler.finish(timeline.load_end);
+
+    let told = milestones(events);
+    let links = links(events);
+    let context = WorkloadContext { plan, run, events, timeline: &timeline, cuts: &cuts, told: &told, links: &links };
+    let mut late = Vec::new();
+    let workloads: IndexMap<String, WorkloadFigures> = assembled
+        .into_iter()
+        .map(|(name, assembled)| {
+            let figures = context.figures(&name, assembled, &mut late);
+            (name, figures)
+        })
+        .collect();
+
+    let stopped = stopped(events);
+    let complete = events.iter().any(|event| event.what == What::RunEnded);
+    let inconclusive = doubts_of(plan, run, events, &timeline, &workloads, late, stopped.as_ref(), missing);
+    let (started_wall_ns, mechanism) = started(events);
+    Ok(MeasuredRun {
+        variant: run.variant_id(),
+        repetition: run.repetition,
+        seed: run.seed.0,
+        started_wall_ns,
+        mechanism,
+        complete,
+        stopped,
+        load_end: timeline.load_end,
+        phases: timeline.phases.iter().map(|(name, phase)| (name.clone(), phase.span())).collect(),
+        service: service(plan, run, events, &timeline),
+        faults: timeline.faults,
+        workloads,
+        links,
+        nodes: nodes(events),
+        milestones: told,
+        checks: checks(events),
+        notes: notes(events),
+        inconclusive,
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "each rule reads another part of the run")]
+fn doubts_of(
+    plan: &Plan,
+    run: &RunPlan,
+    events: &[Event],
+    timeline: &Timeline,
+    workloads: &IndexMap<String, WorkloadFigures>,
+    late: Vec<Doubt>,
+    stopped: Option<&Stop>,
+    missing: &[String],
+) -> Vec<Doubt> {
+    let complete = events.iter().any(|event| event.what == What::RunEnded);
+    // A run that stopped early, or was cut off, has its reason elsewhere.
+    let expected = run.faults.keys().filter(|_| complete && stopped.is_none() && !plan.no_faults);
+    let never_struck = expected.filter(|name| !timeline.faults.contains_key(*name));
+    let mut all = doubts::without_proof(timeline.faults.iter(), never_struck);
+    all.extend(doubts::baseline_failed(stopped));
+    all.extend(late);
+    all.extend(workloads.iter().filter_map(|(name, workload)| doubts::dropped(name, &workload.generator)));
+    all.extend(doubts::clock_jumped(events));
+    all.extend(doubts::incomplete(complete, missing));
+    all
+}
+
+fn started(events: &[Event]) -> (u64, Mechanism) {
+    let started = events.iter().find_map(|event| match event.what {
+        What::RunStarted { wall_ns, mechanism, .. } => Some((wall_ns, mechanism)),
+        _ => None,
+    });
+    started.unwrap_or((0, Mechanism::Stall))
+}
+
+fn stopped(events: &[Event]) -> Option<Stop> {
+    events.iter().find_map(|event| match &event.what {
+        What::Stopped { reason, detail } => Some(Stop { at: event.at, reason: *reason, detail: detail.clone() }),
+        _ => None,
+    })
+}
+
+fn milestones(events: &[Event]) -> Vec<ToldMilestone> {
+    let told = events.iter().filter_map(|event| match &event.what {
+        What::Milestone { milestone, node, source } => {
+            Some(ToldMilestone { at: event.at, milestone: *milestone, node: node.clone(), source: source.clone() })
+        }
+        _ => None,
+    });
+    let mut told: Vec<ToldMilestone> = told.collect();
+    told.sort_by_key(|told| told.at);
+    told
+}
+
+fn links(events: &[Event]) -> IndexMap<String, LinkFigures> {
+    let mut links: IndexMap<String, LinkFigures> = IndexMap::new();
+    for event in events {
+        if let What::Counters { link, counters } = &event.what {
+            let figures = links.entry(link.clone()).or_default();
+            figures.total = counters.clone();
+            figures.readings.push((event.at, counters.clone()));
+        }
+    }
+    links
+}
+
+fn nodes(events: &[Event]) -> IndexMap<String, Vec<NodeState>> {
+    let mut nodes: IndexMap<String, Vec<NodeState>> = IndexMap::new();
+    for event in events {
+        if let What::Node { node, incarnation, state, role } = &event.what {
+            let now = NodeState { at: event.at, incarnation: *incarnation, state: state.clone(), role: role.clone() };
+            nodes.entry(node.clone()).or_default().push(now);
+        }
+    }
+    nodes
+}
+
+fn checks(events: &[Event]) -> Vec<CheckResult> {
+    let checks = events.iter().filter_map(|event| match &event.what {
+        What::Check { index, when, ok, output } => {
+            Some(CheckResult { at: event.at, index: *index, when: when.clone(), ok: *ok, output: output.clone() })
+        }
+        _ => None,
+    });
+    checks.collect()
+}
+
+fn notes(events: &[Event]) -> Vec<(Moment, String)> {
+    let notes = events.iter().filter_map(|event| match &event.what {
+        What::Note { text } => Some((event.at, text.clone())),
+        _ => None,
+    });
+    notes.collect()
+}
+
+/// The probes of the nodes that the workloads use are the service; without any, every probe is.
+fn service(plan: &Plan, run: &RunPlan, events: &[Event], timeline: &Timeline) -> Option<Availability> {
+    let probes = |wanted: &dyn Fn(&str) -> bool| -> Vec<(Moment, bool)> {
+        let probes = events.iter().filter_map(|event| match &event.what {
+            What::Probe { node, ok } if wanted(node) => Some((event.at, *ok)),
+            _ => None,
+        });
+        probes.collect()
+    };
+    let used = probes(&|node| run.workloads.values().any(|workload| workload.to == node));
+    let probes = if used.is_empty() { probes(&|_| true) } else { used };
+    availability::at_service(&probes, timeline.phase("impact").map(Phase::hull), plan.sla.as_ref())
+}
