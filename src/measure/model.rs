@@ -424,6 +424,10 @@ pub struct Consistency {
     /// Masked writes: when each was acknowledged, ascending.
     #[serde(rename = "masked_acknowledged_ns")]
     pub masked_acknowledged: Vec<Moment>,
+    /// Acknowledged register writes after which a newer value stood there, whose own write never got an answer: nobody
+    /// was told what that one replaced. Neither lost nor masked.
+    #[serde(default)]
+    pub overwritten_unseen: u64,
     /// The first of each kind, at most 20 in all, in words.
     pub examples: Vec<String>,
 }
