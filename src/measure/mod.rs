@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 mod assemble;
 mod availability;
+pub mod consistency;
 mod degraded;
 mod doubts;
 mod failover;

@@ -1,0 +1,94 @@
+//! An insert has a key of its own: in the end it is there, or it is not.
+
+use super::value::Tag;
+use super::{Found, shown};
+use crate::clock::Moment;
+use crate::event::{Applied, Attempt};
+
+/// One key that one operation creates.
+#[derive(Debug)]
+pub(super) struct Insert {
+    /// When it was first acknowledged, in nanoseconds; [`Insert::NEVER`] if it was not.
+    acknowledged: u64,
+    op: u32,
+    /// How many attempts were acknowledged.
+    acknowledgements: u8,
+    /// Whether an attempt may have had an effect.
+    possible: bool,
+    /// Whether its final read was answered, and so everything is said about it.
+    settled: bool,
+}
+
+impl Insert {
+    const NEVER: u64 = u64::MAX;
+
+    pub(super) fn new(op: u32) -> Insert {
+        Insert { acknowledged: Insert::NEVER, op, acknowledgements: 0, possible: false, settled: false }
+    }
+
+    pub(super) fn op(&self) -> u32 {
+        self.op
+    }
+
+    pub(super) fn attempt(&mut self, attempt: &Attempt) {
+        if attempt.applied == Applied::Yes {
+            self.acknowledged = self.acknowledged.min(attempt.end.0);
+            self.acknowledgements = self.acknowledgements.saturating_add(1);
+        }
+        self.possible |= attempt.applied != Applied::No;
+    }
+
+    /// A read that began at `start`: nothing must not be there once the insert is acknowledged.
+    pub(super) fn read(&self, start: u64, value: Option<&str>, found: &mut Found) {
+        if value.is_none_or(str::is_empty) && self.acknowledged < start {
+            let age_ns = start - self.acknowledged;
+            found.stale(age_ns, || {
+                format!(
+                    "a read at {} did not find operation {}, acknowledged at {}",
+                    Moment(start),
+                    self.op,
+                    Moment(self.acknowledged)
+                )
+            });
+        }
+    }
+
+    pub(super) fn final_read(&mut self, key: &str, value: Option<&str>, answered: bool, found: &mut Found) {
+        if !answered || std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let op = self.op;
+        let rows = value.unwrap_or_default().split(',').filter_map(Tag::parse).filter(|tag| tag.op == op).count();
+        if self.acknowledgements > 1 || rows > 1 {
+            found.duplicate(|| format!("{key}: operation {op} was inserted more than once: {}", shown(value)));
+        }
+        if self.acknowledgements > 0 {
+            found.acknowledged();
+            if rows == 0 {
+                let acknowledged = Moment(self.acknowledged);
+                found.lost(acknowledged, || {
+                    format!(
+                        "{key}: operation {op}, acknowledged at {acknowledged}, is gone: {} is there in the end",
+                        shown(value)
+                    )
+                });
+            }
+        } else if rows > 0 && !self.possible {
+            found.resurrected(|| format!("{key}: operation {op} is there, although it was definitely refused"));
+        }
+    }
+
+    /// What is left to say of a key whose final read was not answered.
+    pub(super) fn finish(self, found: &mut Found) {
+        if self.settled {
+            return;
+        }
+        if self.acknowledgements > 1 {
+            found.duplicate(|| format!("operation {} was inserted more than once", self.op));
+        }
+        if self.acknowledgements > 0 {
+            found.acknowledged();
+            found.masked(Moment(self.acknowledged), || format!("operation {}: no final read was answered", self.op));
+        }
+    }
+}
