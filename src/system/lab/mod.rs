@@ -4,8 +4,10 @@
 //! thin threads (`host`: one thread and runtime a node; `http`: the wire). [`describe`] tells what a lab consists of
 //! without starting anything; that is all that `check` and `plan` need.
 
+pub mod detector;
 pub mod params;
 pub mod primary_standby;
+pub mod store;
 
 use indexmap::IndexMap;
 use serde_json::Value;

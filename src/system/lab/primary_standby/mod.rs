@@ -5,7 +5,12 @@
 //!                  └──────gateway-node-b──▶ node-b            ──node-b-node-a──▶ node-a, after a failover
 //! ```
 
+pub mod controller;
+pub mod protocol;
+pub mod replica;
 mod settings;
+#[cfg(test)]
+mod simulation;
 
 use indexmap::IndexMap;
 use serde_json::Value;
