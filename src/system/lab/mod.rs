@@ -5,6 +5,8 @@
 //! without starting anything; that is all that `check` and `plan` need.
 
 pub mod detector;
+pub mod host;
+pub mod http;
 pub mod params;
 pub mod primary_standby;
 pub mod store;

@@ -6,15 +6,21 @@
 //! ```
 
 pub mod controller;
+pub mod gateway;
+pub mod node;
+mod pair;
 pub mod protocol;
 pub mod replica;
 mod settings;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod sockets;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 
+pub use pair::Pair;
 pub use settings::{PARAMS, Settings};
 
 use super::{LabDescription, LabError, hop, labels, params};
@@ -28,6 +34,13 @@ pub const NODE_A: &str = "node-a";
 pub const NODE_B: &str = "node-b";
 /// Who forwards, watches and decides.
 pub const GATEWAY: &str = "gateway";
+
+/// The header that says who served a request: `node#incarnation`.
+pub const PLACE: &str = "x-place";
+/// The header that says which value a write replaced; empty if there was none.
+pub const REPLACED: &str = "x-replaced";
+/// The header by which the gateway tells a node which term a request is meant for.
+const TERM: &str = "x-term";
 
 /// What it consists of.
 pub fn describe(given: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {

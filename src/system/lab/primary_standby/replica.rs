@@ -48,6 +48,17 @@ impl Role {
     }
 }
 
+/// What others may wait for; when it changes, they look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is.
+    pub role: Role,
+    /// The newest term that it knows.
+    pub term: u64,
+    /// Everything up to this entry may be answered.
+    pub committed: u64,
+}
+
 /// Whether a write or read may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
@@ -161,6 +172,16 @@ impl Replica {
         }
     }
 
+    /// What others may wait for.
+    pub fn progress(&self, now: Moment) -> Progress {
+        Progress { role: self.role(now), term: self.disk.term, committed: self.committed }
+    }
+
+    /// The version of the configuration that it has adopted since its start; 0 for none.
+    pub fn version(&self) -> u64 {
+        self.config.map_or(0, |config| config.version)
+    }
+
     /// Whether writes and reads are served; `meant_for` is the term that the gateway routed by, if it did.
     pub fn admits(&self, meant_for: Option<u64>, now: Moment) -> Result<(), Refusal> {
         let stale = self.settings.fencing && meant_for.is_some_and(|term| term != self.disk.term);
@@ -221,7 +242,7 @@ impl Replica {
         Beat {
             stamp: Stamp { boot: self.disk.boot, at: now },
             term: self.disk.term,
-            version: self.config.map_or(0, |config| config.version),
+            version: self.version(),
             serving: self.role(now) == Role::Primary,
             joined: follower.is_some_and(|follower| follower.joined),
             stalled: self.stalled(now),
@@ -363,8 +384,7 @@ impl Replica {
     }
 
     fn adopt(&mut self, config: Config, now: Moment) {
-        let known = self.config.map_or(0, |known| known.version);
-        if config.version <= known || config.term < self.disk.term {
+        if config.version <= self.version() || config.term < self.disk.term {
             return;
         }
         self.config = Some(config);

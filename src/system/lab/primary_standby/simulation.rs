@@ -72,7 +72,7 @@ struct World {
     events: BTreeMap<u64, Happens>,
     record: Config,
     controller: Option<Controller>,
-    nodes: [Result<Replica, Disk>; 2],
+    nodes: [Result<Replica, Box<Disk>>; 2],
     boots: [u64; 3],
     paused: [bool; 2],
     cuts: Vec<(usize, usize)>,
@@ -356,7 +356,7 @@ impl World {
                     self.boots[side as usize] += 1;
                     let slot = &mut self.nodes[side as usize];
                     if let Ok(node) = slot {
-                        *slot = Err(node.clone().into_disk());
+                        *slot = Err(Box::new(node.clone().into_disk()));
                     }
                 }
                 Fault::Pause(side) => self.paused[side as usize] = true,
@@ -378,7 +378,7 @@ impl World {
             Fault::Kill(side) => {
                 let slot = &mut self.nodes[side as usize];
                 if let Err(disk) = slot {
-                    *slot = Ok(Replica::boot(side, settings, disk.clone()));
+                    *slot = Ok(Replica::boot(side, settings, (**disk).clone()));
                 }
             }
             Fault::Pause(side) => self.paused[side as usize] = false,

@@ -1,0 +1,230 @@
+//! The gateway at work: watches both nodes, forwards to the primary. Every decision is [`Controller`]'s.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::controller::{Controller, Happening};
+use super::node::{ask, heartbeat_body};
+use super::protocol::{Beat, Config, Side};
+use super::settings::Settings;
+use super::{GATEWAY, PLACE, REPLACED, TERM};
+use crate::event::{Milestone, What};
+use crate::system::Teller;
+use crate::system::lab::host::Inside;
+use crate::system::lab::http::{Client, serve, text};
+
+/// How often a node is asked that is about to become primary.
+const IMPATIENT: Duration = Duration::from_millis(10);
+
+/// What survives a kill of the gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayDisk {
+    /// The record of who is primary.
+    pub config: Config,
+    /// How often it was started.
+    pub incarnation: u64,
+}
+
+impl Default for GatewayDisk {
+    fn default() -> GatewayDisk {
+        GatewayDisk { config: Controller::FIRST, incarnation: 0 }
+    }
+}
+
+/// The gateway, alive.
+#[derive(Debug)]
+pub struct Gateway {
+    settings: Settings,
+    teller: Teller,
+    incarnation: u64,
+    controller: Mutex<Controller>,
+    /// Told when the route or the record may have changed.
+    changed: watch::Sender<()>,
+}
+
+impl Gateway {
+    /// A gateway that starts with what is on its disk.
+    pub fn new(settings: Settings, disk: GatewayDisk, teller: Teller) -> Gateway {
+        let controller = Mutex::new(Controller::new(settings, disk.config, teller.now()));
+        Gateway { settings, incarnation: disk.incarnation + 1, controller, changed: watch::Sender::new(()), teller }
+    }
+
+    /// Works until it is stopped; `upstreams` are the links to the two nodes.
+    pub async fn run(self: Arc<Gateway>, listener: std::net::TcpListener, upstreams: [SocketAddr; 2], inside: Inside) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(node = GATEWAY, %error, "cannot listen"),
+        };
+        // Heartbeats have a connection of their own: no request stands before them.
+        let clients = || upstreams.map(|address| Client::new(address, inside.sockets.clone()));
+        let [ask_a, ask_b] = clients();
+        let traffic = Arc::new(clients());
+        let gateway = Arc::clone(&self);
+        let handler = move |request| Arc::clone(&gateway).forward(Arc::clone(&traffic), request);
+        tokio::select! {
+            () = serve(listener, inside, handler) => {}
+            () = self.watch(Side::A, ask_a) => {}
+            () = self.watch(Side::B, ask_b) => {}
+            () = self.keep_time() => {}
+        }
+    }
+
+    /// Raised at each start.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Whether requests have somewhere to go, and both nodes know their place.
+    pub fn ready(&self) -> bool {
+        let controller = self.lock();
+        controller.route().is_some() && Side::BOTH.iter().all(|side| controller.heartbeat(*side).echo.is_some())
+    }
+
+    /// What is left of it after a kill.
+    pub fn disk(&self) -> GatewayDisk {
+        GatewayDisk { config: self.lock().config(), incarnation: self.incarnation }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Controller> {
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the controller decide and tells the world what came of it.
+    ///
+    /// The record is on disk as soon as it is changed: the disk is this process's memory ([`Gateway::disk`]).
+    fn decide(&self, decide: impl FnOnce(&mut Controller) -> Vec<Happening>) {
+        let now = self.teller.now();
+        let happenings = decide(&mut self.lock());
+        if happenings.is_empty() {
+            return;
+        }
+        self.changed.send_replace(());
+        for happening in happenings {
+            let milestone = |milestone, side: Side| What::Milestone {
+                milestone,
+                node: side.name().to_owned(),
+                source: "lab".to_owned(),
+            };
+            let note = |side: Side, text| What::Note { text: format!("{} {text}", side.name()) };
+            self.teller.tell_at(
+                now,
+                match happening {
+                    Happening::Detected(side) => milestone(Milestone::Detected, side),
+                    Happening::Decided(side) => milestone(Milestone::Decided, side),
+                    Happening::Redirected(side) => milestone(Milestone::Redirected, side),
+                    Happening::TakenOut(side) => {
+                        note(side, "was taken out of the in-sync set: writes do not wait for it")
+                    }
+                    Happening::LetIn(side) => note(side, "is in the in-sync set again: writes wait for it"),
+                },
+            );
+        }
+    }
+
+    /// Asks one node whether it is well, again and again.
+    async fn watch(&self, side: Side, client: Client) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let asked = Instant::now();
+            let heartbeat = self.lock().heartbeat(side);
+            let beat =
+                ask::<Beat>(&client, "heartbeat", heartbeat_body(&heartbeat), self.settings.detect_after()).await;
+            match beat {
+                Some(beat) => {
+                    let now = self.teller.now();
+                    self.decide(|controller| controller.heard(side, beat, now));
+                }
+                None => client.forget_idle(),
+            }
+            let wait = match self.lock().impatient(side) {
+                true => IMPATIENT.min(self.settings.heartbeat),
+                false => self.settings.heartbeat,
+            };
+            let due = sleep_until(asked + wait);
+            match beat {
+                // A change is news for the node: it hears it at once.
+                Some(_) => tokio::select! {
+                    () = due => {}
+                    _ = changed.changed() => {}
+                },
+                None => due.await,
+            }
+        }
+    }
+
+    /// Calls the controller when its time comes.
+    async fn keep_time(&self) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let deadline = self.lock().deadline();
+            // Each answer moves the deadline, always further away: looking again when it comes is enough.
+            match deadline {
+                Some(deadline) => tokio::select! {
+                    () = sleep_until(self.teller.clock().instant(deadline)) => {}
+                    _ = changed.changed() => {}
+                },
+                // Everybody is suspect: only an answer changes that.
+                None => tokio::time::sleep(self.settings.heartbeat).await,
+            }
+            let now = self.teller.now();
+            self.decide(|controller| controller.tick(now));
+        }
+    }
+
+    async fn forward(self: Arc<Gateway>, upstreams: Arc<[Client; 2]>, request: Request<Bytes>) -> Response<Bytes> {
+        let mut changed = self.changed.subscribe();
+        if request.uri().path() == "/health" {
+            return match self.lock().route() {
+                Some(_) => text(StatusCode::OK, "well\n"),
+                None => self.unavailable("no primary"),
+            };
+        }
+        let Some((side, term)) = self.lock().route() else { return self.unavailable("no primary") };
+        let (head, body) = request.into_parts();
+        let forwarded = Request::builder().method(head.method).uri(head.uri.path()).header(TERM, term).body(body);
+        let Ok(forwarded) = forwarded else { return text(StatusCode::BAD_REQUEST, "no such path\n") };
+        let replaced = async {
+            while self.lock().route() == Some((side, term)) || !self.settings.fencing {
+                if changed.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            answer = upstreams[side as usize].send(forwarded) => match answer {
+                Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => self.unavailable("the primary moved"),
+                Ok(answer) => passed_on(answer),
+                Err(error) => self.unavailable(&error.to_string()),
+            },
+            // Without fencing a replaced primary's answer is passed on, however late: part of what is broken.
+            () = replaced => self.unavailable("the primary was replaced"),
+        }
+    }
+
+    fn unavailable(&self, why: &str) -> Response<Bytes> {
+        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+        if let Ok(place) = HeaderValue::try_from(format!("{GATEWAY}#{}", self.incarnation)) {
+            answer.headers_mut().insert(PLACE, place);
+        }
+        answer
+    }
+}
+
+/// Status, body and our own headers of a node's answer.
+fn passed_on(answer: Response<Bytes>) -> Response<Bytes> {
+    let (head, body) = answer.into_parts();
+    let mut passed = text(head.status, body);
+    for name in [PLACE, REPLACED] {
+        if let Some(value) = head.headers.get(name) {
+            passed.headers_mut().insert(name, value.clone());
+        }
+    }
+    passed
+}
