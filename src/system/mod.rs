@@ -2,9 +2,11 @@
 //!
 //! The order of a start: [`System::bind`] (every node has its address) → the run opens a proxy for each link →
 //! [`System::start`] is told each link's address and starts work → [`System::wait_ready`].
-
 pub mod lab;
+mod nodes;
+pub mod port;
 pub mod probe;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,9 +17,14 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use crate::clock::{Moment, RunClock};
 use crate::event::{Event, What};
+use crate::plan;
+use lab::primary_standby::Pair;
+use nodes::Nodes;
+pub use nodes::Surroundings;
 
 /// Where each link listens, by its name.
 pub type LinkAddresses = BTreeMap<String, SocketAddr>;
@@ -60,6 +67,155 @@ impl fmt::Debug for Teller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Teller").finish_non_exhaustive()
     }
+}
+
+/// How long a lab may take to serve: a few heartbeats at the slowest setting.
+const LAB_READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The system under test.
+#[derive(Debug)]
+pub enum System {
+    /// `primary-standby`.
+    Pair(Arc<Pair>),
+    /// Processes and endpoints.
+    Nodes(Nodes),
+}
+
+impl System {
+    /// Gives every node its address; nothing works yet.
+    pub fn bind(system: &plan::System, surroundings: Surroundings) -> Result<System, SystemError> {
+        match system {
+            plan::System::Lab { name, params } => match name.as_str() {
+                lab::primary_standby::NAME => Ok(System::Pair(Arc::new(Pair::bind(params, surroundings.teller)?))),
+                // Has the words for it.
+                _ => Err(SystemError::Lab(lab::describe(name, params).err().unwrap_or_default())),
+            },
+            plan::System::Nodes { nodes, .. } => Ok(System::Nodes(Nodes::bind(nodes, surroundings)?)),
+        }
+    }
+
+    /// Every node as it is now, in the order of the experiment.
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        match self {
+            System::Pair(pair) => pair.nodes(),
+            System::Nodes(nodes) => nodes.infos(),
+        }
+    }
+
+    /// `node#incarnation` of a node.
+    pub fn place(&self, node: &str) -> Option<String> {
+        self.nodes().iter().find(|info| info.name == node).map(NodeInfo::place)
+    }
+
+    /// Starts work; whoever dials over a link is told the link's address.
+    ///
+    /// Processes start in the order of the experiment, each once the one before is ready.
+    pub async fn start(&self, links: &LinkAddresses) -> Result<(), SystemError> {
+        match self {
+            System::Pair(pair) => pair.start(links),
+            System::Nodes(nodes) => nodes.start(links).await,
+        }
+    }
+
+    /// Waits until it serves: a lab has a primary, every endpoint answers.
+    pub async fn wait_ready(&self) -> Result<(), SystemError> {
+        let pair = match self {
+            System::Nodes(nodes) => return nodes.reach_endpoints().await,
+            System::Pair(pair) => pair,
+        };
+        let deadline = Instant::now() + LAB_READY_WITHIN;
+        while !pair.ready() {
+            if Instant::now() >= deadline {
+                let state = |node: &NodeInfo| format!("{} {}", node.name, node.state.name());
+                return Err(SystemError::LabNotReady {
+                    lab: lab::primary_standby::NAME.to_owned(),
+                    waited: LAB_READY_WITHIN,
+                    state: pair.nodes().iter().map(state).collect::<Vec<_>>().join(", "),
+                });
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Does something to a node; returns when it is done: gone, standing still, stopped.
+    pub async fn apply(&self, node: &str, act: NodeAct) -> Result<(), SystemError> {
+        match self {
+            System::Pair(pair) => blocking(pair, node, move |pair, node| pair.apply(node, act)).await,
+            System::Nodes(nodes) => nodes.apply(node, act).await,
+        }
+    }
+
+    /// Takes back what [`apply`](Self::apply) did. A start is not waited for: an event tells when the node is ready.
+    pub async fn heal(&self, node: &str, act: NodeAct) -> Result<(), SystemError> {
+        match self {
+            System::Pair(pair) => blocking(pair, node, move |pair, node| pair.heal(node, act)).await,
+            System::Nodes(nodes) => nodes.heal(node, act),
+        }
+    }
+
+    /// A node's state, read back as proof: `gone`, `T` for a process that stands still, `paused` in a lab.
+    pub fn read_back(&self, node: &str) -> String {
+        match self {
+            System::Pair(_) => {
+                let state = self.nodes().into_iter().find(|info| info.name == node).map(|info| info.state);
+                match state {
+                    // A lab's node that was stopped is as gone as one that was killed.
+                    Some(NodeState::Stopped) => NodeState::Gone.name().to_owned(),
+                    Some(state) => state.name().to_owned(),
+                    None => "unknown".to_owned(),
+                }
+            }
+            System::Nodes(nodes) => nodes.read_back(node),
+        }
+    }
+
+    /// The nodes that the probe at the service asks.
+    pub fn probed(&self) -> Vec<String> {
+        match self {
+            System::Pair(_) => vec![lab::primary_standby::GATEWAY.to_owned()],
+            System::Nodes(nodes) => nodes.probed(),
+        }
+    }
+
+    /// Asks a node directly, over no link, whether the service is well.
+    pub async fn probe(&self, node: &str) -> bool {
+        match self {
+            System::Pair(pair) => {
+                let address = pair.nodes().into_iter().find(|info| info.name == node).map(|info| info.address);
+                let health = plan::system::Probe::Http("/health".to_owned());
+                probe::ask(&address.unwrap_or_default(), &health, PROBE_WITHIN).await.is_ok()
+            }
+            System::Nodes(nodes) => nodes.probe(node, PROBE_WITHIN).await,
+        }
+    }
+
+    /// Ends everything that was started. What does not end by itself is killed.
+    pub async fn stop(&self) -> Result<(), SystemError> {
+        match self {
+            System::Pair(pair) => {
+                blocking(pair, "", |pair, _| {
+                    pair.stop();
+                    Ok(())
+                })
+                .await
+            }
+            System::Nodes(nodes) => nodes.stop().await,
+        }
+    }
+}
+
+/// The probe's own time-out.
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A lab's node may take a moment to end: never on the caller's runtime.
+async fn blocking(
+    pair: &Arc<Pair>,
+    node: &str,
+    act: impl FnOnce(&Pair, &str) -> Result<(), SystemError> + Send + 'static,
+) -> Result<(), SystemError> {
+    let (pair, node) = (Arc::clone(pair), node.to_owned());
+    tokio::task::spawn_blocking(move || act(&pair, &node)).await.expect("it does not panic, and is not aborted")
 }
 
 /// A node now.
@@ -128,6 +284,18 @@ pub enum NodeAct {
     Restart,
 }
 
+impl NodeAct {
+    /// The word in experiments and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NodeAct::Kill => "kill",
+            NodeAct::Pause => "pause",
+            NodeAct::Stop => "stop",
+            NodeAct::Restart => "restart",
+        }
+    }
+}
+
 /// A system that does not start, or a node that does not obey.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
@@ -163,6 +331,48 @@ pub enum SystemError {
         node: String,
         /// What was asked.
         act: &'static str,
+    },
+    /// Its folder or files cannot be made.
+    #[error("node `{node}` cannot be prepared: {source}")]
+    Prepare {
+        /// Which.
+        node: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its texts name something that does not exist.
+    #[error("node `{node}`: {source}")]
+    Fill {
+        /// Which.
+        node: String,
+        /// What.
+        source: process::fill::FillError,
+    },
+    /// The process cannot be started or signalled.
+    #[error("node `{node}` cannot be started or signalled: {reason}")]
+    Launch {
+        /// Which.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// It died at its start, or took too long.
+    #[error("node `{node}` {how}{last_lines}")]
+    NotReady {
+        /// Which.
+        node: String,
+        /// How it died, or what was waited for.
+        how: String,
+        /// Its last lines of output, ready to follow the message.
+        last_lines: String,
+    },
+    /// A signal had no effect.
+    #[error("node `{node}` {what}")]
+    Disobeys {
+        /// Which.
+        node: String,
+        /// What it does not do.
+        what: &'static str,
     },
     /// An endpoint does not answer.
     #[error("endpoint `{node}` at {address} does not answer: {why}; start it, or correct its address")]

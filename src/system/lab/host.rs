@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,52 +15,13 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket as RawSocket, Type};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 /// How long a node may take to finish what it has begun when it is stopped.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
-
-/// A loopback port that stays ours while nobody listens on it, so that a node finds it again when it is restarted.
-#[derive(Debug)]
-pub struct Port {
-    address: SocketAddr,
-    /// Bound, never listening: connections are refused, and nobody else is given the number.
-    _reservation: RawSocket,
-}
-
-impl Port {
-    /// Any free one.
-    pub fn reserve() -> io::Result<Port> {
-        let reservation = reusable()?;
-        reservation.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
-        let address = reservation.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Port { address, _reservation: reservation })
-    }
-
-    /// Its address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Begins to listen on it.
-    pub fn listen(&self) -> io::Result<std::net::TcpListener> {
-        let socket = reusable()?;
-        socket.bind(&self.address.into())?;
-        socket.listen(1024)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    }
-}
-
-/// Sockets that both have SO_REUSEADDR may share a port as long as at most one of them listens.
-fn reusable() -> io::Result<RawSocket> {
-    let socket = RawSocket::new(Domain::IPV4, Type::STREAM.cloexec(), None)?;
-    socket.set_reuse_address(true)?;
-    Ok(socket)
-}
 
 /// What a node's own code gets.
 #[derive(Clone, Debug)]
@@ -280,6 +241,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::system::port::Port;
 
     /// A node that echoes one byte at a time.
     fn echo(port: &Port) -> Host {

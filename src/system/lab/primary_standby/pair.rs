@@ -13,8 +13,9 @@ use super::replica::Disk;
 use super::settings::Settings;
 use super::{GATEWAY, NAME, NODE_A, NODE_B};
 use crate::event::What;
-use crate::system::lab::host::{Host, Port};
+use crate::system::lab::host::Host;
 use crate::system::lab::{LabDescription, describe};
+use crate::system::port::Port;
 use crate::system::{LinkAddresses, NodeAct, NodeInfo, NodeState, SystemError, Teller};
 
 /// A running pair.

@@ -170,8 +170,7 @@ impl Lab {
                 sleep(Duration::from_millis(2)).await;
             }
             writes.join_all().await;
-            let keys = acknowledged.lock().unwrap().clone();
-            keys
+            Arc::into_inner(acknowledged).unwrap().into_inner().unwrap()
         })
     }
 
