@@ -1,5 +1,7 @@
 //! A link over loopback sockets: bytes, ends and counts.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;

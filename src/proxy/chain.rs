@@ -98,6 +98,8 @@ pub struct Chain {
     now: Moment,
     /// What removed toxics had done.
     past: Tally,
+    /// What each toxic had done when the chain closed.
+    ended: Vec<(ToxicId, Tally)>,
 }
 
 impl Chain {
@@ -253,7 +255,8 @@ impl Chain {
 
     /// What one of its toxics has done so far.
     pub fn tally_of(&self, id: ToxicId) -> Option<Tally> {
-        self.stages.iter().find(|stage| stage.id == id).map(|stage| stage.tally)
+        let live = self.stages.iter().map(|stage| (stage.id, stage.tally));
+        live.chain(self.ended.iter().copied()).find(|(toxic, _)| *toxic == id).map(|(_, tally)| tally)
     }
 
     /// Lets toxics whose time has come end the connection; the hardest close among them.
@@ -321,8 +324,10 @@ impl Chain {
     fn over(&mut self, close: Close) -> Step {
         self.life = Life::Over;
         for stage in self.stages.drain(..) {
-            self.past += stage.tally;
-            self.past.withheld_bytes += stage.held.bytes() as u64;
+            let mut tally = stage.tally;
+            tally.withheld_bytes += stage.held.bytes() as u64;
+            self.past += tally;
+            self.ended.push((stage.id, tally));
         }
         self.past.withheld_bytes += self.released.clear() as u64;
         self.closing = None;

@@ -195,8 +195,13 @@ impl Connection {
             match pipe.flush(to, tools.clock, counters, flow) {
                 Flushed::Empty | Flushed::Held(None) => {}
                 Flushed::Held(Some(until)) => tools.wake(&mut pipe.alarm, until, key, way),
-                Flushed::Blocked if from.failed => return Fate::Over(Closing::Rst),
-                Flushed::Blocked => return Fate::Waits,
+                Flushed::Blocked(_) if from.failed => return Fate::Over(Closing::Rst),
+                Flushed::Blocked(asks) => {
+                    if let Some(at) = asks {
+                        tools.wake(&mut pipe.alarm, at, key, way);
+                    }
+                    return Fate::Waits;
+                }
                 Flushed::Broken => return broken(pipe, other, todo, way),
                 Flushed::Close(Close::Reset) => return Fate::Over(Closing::Fault),
                 Flushed::Close(Close::Fin | Close::End) => return Fate::Drains,

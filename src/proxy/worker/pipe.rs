@@ -68,8 +68,8 @@ pub(crate) enum Flushed {
     Empty,
     /// The chain holds bytes back until this moment, or until something changes.
     Held(Option<Moment>),
-    /// The destination's socket is full.
-    Blocked,
+    /// The destination's socket is full; the chain wants to be asked at this moment all the same.
+    Blocked(Option<Moment>),
     /// The destination has failed.
     Broken,
     /// A toxic closes the connection.
@@ -171,13 +171,14 @@ impl Pipe {
         if !self.pending.is_empty() {
             match self.write_pending(to, flow) {
                 Flushed::Empty => {}
+                Flushed::Blocked(_) => return self.blocked(clock, counters),
                 other => return other,
             }
         }
         if let Some(pipe) = &mut self.splice {
             while pipe.filled() > 0 {
                 if !to.writable {
-                    return Flushed::Blocked;
+                    return Flushed::Blocked(None);
                 }
                 match pipe.drain(to.fd()) {
                     Ok(moved) => flow.sent.add(moved as u64),
@@ -202,7 +203,7 @@ impl Pipe {
     fn write_pending(&mut self, to: &mut Side, flow: &Flow) -> Flushed {
         while !self.pending.is_empty() {
             if !to.writable {
-                return Flushed::Blocked;
+                return Flushed::Blocked(None);
             }
             match to.write(&self.pending) {
                 Put::Bytes(written) => {
@@ -226,6 +227,7 @@ impl Pipe {
                     self.pending = bytes;
                     match self.write_pending(to, flow) {
                         Flushed::Empty => {}
+                        Flushed::Blocked(_) => return self.blocked(clock, counters),
                         other => break other,
                     }
                 }
@@ -260,6 +262,20 @@ impl Pipe {
         };
         self.count(counters);
         flushed
+    }
+
+    /// The destination is full: a toxic may end the connection all the same, now or later.
+    fn blocked(&mut self, clock: RunClock, counters: &Counters) -> Flushed {
+        self.count(counters);
+        let Some(chain) = &mut self.chain else { return Flushed::Blocked(None) };
+        match chain.ends_at() {
+            Some(at) if at <= clock.now() => {
+                let overdue = chain.overdue(clock.now());
+                self.count(counters);
+                overdue.map_or(Flushed::Blocked(None), Flushed::Close)
+            }
+            later => Flushed::Blocked(later),
+        }
     }
 
     /// Brings the link's totals up to what the chain has done.
