@@ -34,3 +34,5 @@ pub mod workload;
 pub mod measure;
 
 pub mod verdict;
+
+pub mod report;

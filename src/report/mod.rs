@@ -1,0 +1,77 @@
+//! What a run says to people and to machines: one view model, five forms.
+//!
+//! ```text
+//! Measured + Verdict + Manifest ──▶ Report ──▶ report.html   read by people, from disk, without a network
+//!                                         ──▶ report.md     a pull request's comment
+//!                                         ──▶ report.json   for machines, with a schema
+//!                                         ──▶ junit.xml     for a CI's test view
+//!                                         ──▶ terminal      the last words of `brownout run`
+//! ```
+//!
+//! [`Report::new`] decides what is said, `say` how a figure is written, and each writer only where it stands.
+//! A word on the page is a word of `docs/measurement.md`; its definition is one click away.
+
+mod files;
+mod html;
+mod json;
+mod junit;
+mod manifest;
+mod markdown;
+mod proof;
+mod row;
+mod say;
+mod sentences;
+mod terminal;
+mod view;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use html::html;
+pub use json::{json, schema};
+pub use junit::junit;
+pub use manifest::{EXPERIMENT_FILE, Host, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest, ManifestError};
+pub use markdown::{LIMIT as MARKDOWN_LIMIT, markdown};
+pub use row::{Cell, Row, Spread};
+pub use terminal::{Style, terminal};
+pub use view::{Conclusion, Experiment, REPORT_SCHEMA, Report, VariantDoubt};
+
+/// A report that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write the report `{path}`")]
+pub struct ReportError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// The files of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// `report.html`.
+    pub html: PathBuf,
+    /// `report.md`.
+    pub markdown: PathBuf,
+    /// `report.json`.
+    pub json: PathBuf,
+    /// `junit.xml`.
+    pub junit: PathBuf,
+}
+
+/// Writes every form of the report into a run folder; each file is whole or not there.
+pub fn write_all(report: &Report, dir: &Path) -> Result<Written, ReportError> {
+    let write = |name: &str, content: Vec<u8>| {
+        let path = dir.join(name);
+        match files::replace(&path, &content) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(ReportError { path, source }),
+        }
+    };
+    // The page comes last: who sees it finds the others.
+    let json = write("report.json", json(report))?;
+    let junit = write("junit.xml", junit(report))?;
+    let markdown = write("report.md", markdown(report).into_bytes())?;
+    let html = write("report.html", html(report).into_bytes())?;
+    Ok(Written { html, markdown, json, junit })
+}
