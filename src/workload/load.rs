@@ -12,6 +12,7 @@ use super::gate::Gate;
 use super::gauge::{GeneratorHealth, Window};
 use super::lane::{Lane, Shared};
 use super::operations::{Job, Operations};
+use super::slice;
 use super::timer::Timer;
 use super::{Gauge, Sink};
 use crate::clock::{Moment, RunClock};
@@ -161,13 +162,13 @@ impl Load {
         let end = Arc::new(end);
         // Every client is made before the first thread runs: either the whole load starts, or nothing.
         let clients = (0..lanes).map(|_| client()).collect::<Result<Vec<C>, LoadError>>()?;
-        let load_arrival = spec.plan.arrival;
+        let arrival = spec.plan.arrival;
         for (index, client) in clients.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             let end = Arc::clone(&end);
             let dice = spec.seed.stream(&format!("workload/{}/arrival", spec.name));
             let begin = spec.begin;
-            let runtime = runtime().map_err(LoadError::Thread)?;
+            let runtime = runtime(&arrival).map_err(LoadError::Thread)?;
             let timer = {
                 let _inside = runtime.enter();
                 Timer::start(shared.clock).map_err(LoadError::Thread)?
@@ -184,7 +185,8 @@ impl Load {
             thread::Builder::new()
                 .name(format!("load-{}-{index}", spec.name))
                 .spawn(move || {
-                    runtime.block_on(lane.drive(load_arrival, dice, begin));
+                    slice::ask_for_short_slices();
+                    runtime.block_on(lane.drive(arrival, dice, begin));
                     // Whatever is still open is dropped here, and records itself as unfinished.
                     runtime.shutdown_background();
                     end.send_modify(|lanes| *lanes += 1);
@@ -194,7 +196,7 @@ impl Load {
         let name = spec.name.clone();
         let read = move |reads: FinalReads| {
             let client = client()?;
-            let runtime = runtime().map_err(LoadError::Thread)?;
+            let runtime = runtime(&arrival).map_err(LoadError::Thread)?;
             thread::Builder::new()
                 .name(format!("reads-{name}"))
                 .spawn(move || runtime.block_on(reads.run(client)))
@@ -274,12 +276,11 @@ fn lanes(arrival: &Arrival) -> usize {
 }
 
 /// A runtime for one thread of load.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // Looks at the timer more often than by default (61 polls): a lane that is busy must still see what is due.
-        .event_interval(16)
-        .build()
+fn runtime(arrival: &Arrival) -> std::io::Result<tokio::runtime::Runtime> {
+    // How many polls may pass before it looks at sockets and timer again. An open loop that is busy must still see
+    // what is due; a closed one has no schedule to keep.
+    let polls = if matches!(arrival, Arrival::Users { .. }) { 61 } else { 16 };
+    tokio::runtime::Builder::new_current_thread().enable_all().event_interval(polls).build()
 }
 
 /// The reads at the end of a workload.

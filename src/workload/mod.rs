@@ -18,7 +18,10 @@ mod gate;
 pub mod gauge;
 mod lane;
 mod load;
+#[cfg(test)]
+mod load_tests;
 pub mod operations;
+mod slice;
 #[cfg(test)]
 mod tests;
 mod timer;
