@@ -31,6 +31,8 @@ pub mod system;
 pub mod retry;
 pub mod workload;
 
+pub mod run;
+
 pub mod measure;
 
 pub mod verdict;

@@ -15,7 +15,7 @@ const OUTPUT: usize = 2_000;
 /// Does an action and waits for it: whether it went well, and what it said.
 ///
 /// A program that outlasts `timeout` is killed, with the group that it leads.
-pub async fn act(action: &Action, timeout: Duration, permits: &Permits) -> (bool, String) {
+pub(super) async fn act(action: &Action, timeout: Duration, permits: &Permits) -> (bool, String) {
     let doing = async {
         match action {
             Action::Exec(command) => exec(command).await,
@@ -113,9 +113,9 @@ async fn resolve(url: &str, permits: &Permits) -> Result<(reqwest::Url, Vec<Sock
     let addresses: Vec<SocketAddr> =
         tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| format!("{host}: {error}"))?.collect();
     match addresses.iter().find(|address| !permits.allows(**address)) {
-        Some(address) => Err(format!(
-            "{address} is outside loopback; name it in the experiment's `allow` and give `--allow-remote`"
-        )),
+        Some(address) => {
+            Err(format!("{address} is outside loopback; name it in the experiment's `allow` and give `--allow-remote`"))
+        }
         None => Ok((url, addresses)),
     }
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, RwLock};
 
-use crate::plan::Allow;
+use crate::plan::fault::FaultKind;
+use crate::plan::system::{NodeKind, System};
+use crate::plan::{Action, Allow, Plan, RunPlan};
 
 /// What may be reached.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +51,60 @@ impl Permits {
         let permits = self.clone();
         Arc::new(move |address| permits.allows(address))
     }
+}
+
+/// What a plan would reach without permission, each in a sentence; empty if nothing.
+///
+/// Names are resolved here; at connect time every address is tested again.
+pub fn refusals(plan: &Plan, allow_remote: bool) -> Vec<String> {
+    let mut refused = BTreeSet::new();
+    for run in &plan.runs {
+        let permits = Permits::new(&run.allow, allow_remote);
+        for (what, host) in hosts(run) {
+            let Some(address) = first_refused(&permits, &host) else { continue };
+            let bare = host.rsplit_once(':').map_or(host.as_str(), |(bare, _)| bare).trim_matches(['[', ']']);
+            let named = run.allow.iter().any(|allow| allow.host == bare);
+            let next = if named {
+                "the experiment allows it; give `--allow-remote` too".to_owned()
+            } else {
+                format!(
+                    "name it in the experiment, `allow: [{{ host: {bare}, max_rate: 10/s }}]`, and give `--allow-remote`"
+                )
+            };
+            refused.insert(format!("{what} is at {host} ({address}), outside loopback: {next}"));
+        }
+    }
+    refused.into_iter().collect()
+}
+
+/// Every `host:port` that a run would dial, with what it is.
+fn hosts(run: &RunPlan) -> Vec<(String, String)> {
+    let mut hosts = Vec::new();
+    if let System::Nodes { nodes, .. } = &run.system {
+        for (name, node) in nodes {
+            if let NodeKind::Endpoint { address } = &node.kind {
+                hosts.push((format!("endpoint `{name}`"), address.clone()));
+            }
+        }
+    }
+    let mut add = |what: &str, action: &Action| {
+        let url = if let Action::Http { url, .. } = action { reqwest::Url::parse(url).ok() } else { None };
+        if let Some((host, port)) = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?))) {
+            hosts.push((what.to_owned(), format!("{host}:{port}")));
+        }
+    };
+    for (name, fault) in &run.faults {
+        if let FaultKind::Action { action, undo } = &fault.kind {
+            add(&format!("fault `{name}`"), action);
+            undo.iter().for_each(|undo| add(&format!("the undo of fault `{name}`"), undo));
+        }
+    }
+    run.checks.iter().for_each(|check| add("a check", &check.action));
+    hosts
+}
+
+fn first_refused(permits: &Permits, host: &str) -> Option<SocketAddr> {
+    host.to_socket_addrs().ok()?.find(|address| !permits.allows(*address))
 }
 
 #[cfg(test)]

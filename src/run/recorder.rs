@@ -41,13 +41,21 @@ const LEVEL: i32 = 1;
 /// A live reader of events; called on the thread that reports them, so it must be quick.
 pub type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 
+/// What waits for the recorder's thread.
+#[expect(clippy::large_enum_variant, reason = "nearly all are attempts; a box would be one allocation each")]
+enum Job {
+    Attempt(Attempt),
+    /// Close the frame now, then answer.
+    Flush(SyncSender<()>),
+}
+
 /// The recorder of one run.
 pub struct Recorder {
     clock: RunClock,
     secrets: Secrets,
     events: Mutex<File>,
     listeners: Vec<Listener>,
-    queue: Mutex<Option<SyncSender<Attempt>>>,
+    queue: Mutex<Option<SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
     failure: Arc<OnceLock<String>>,
@@ -104,10 +112,24 @@ impl Recorder {
         }
     }
 
+    /// The run's secrets, to conceal them elsewhere too.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// A handle for a load thread.
     pub fn sink(&self) -> Arc<dyn Sink> {
         let queue = self.queue.lock().expect("no holder panics").clone();
         Arc::new(QueueSink { queue, dropped: self.dropped.clone() })
+    }
+
+    /// Waits until every attempt told so far stands in the file.
+    pub fn flush(&self) {
+        let queue = self.queue.lock().expect("no holder panics").clone();
+        let (answer, answered) = mpsc::sync_channel(1);
+        if queue.is_some_and(|queue| queue.send(Job::Flush(answer)).is_ok()) {
+            let _ = answered.recv();
+        }
     }
 
     /// Records dropped so far.
@@ -130,13 +152,13 @@ impl Recorder {
 }
 
 struct QueueSink {
-    queue: Option<SyncSender<Attempt>>,
+    queue: Option<SyncSender<Job>>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Sink for QueueSink {
     fn attempt(&self, attempt: Attempt) {
-        let sent = self.queue.as_ref().is_some_and(|queue| queue.try_send(attempt).is_ok());
+        let sent = self.queue.as_ref().is_some_and(|queue| queue.try_send(Job::Attempt(attempt)).is_ok());
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -148,22 +170,27 @@ impl Sink for QueueSink {
 }
 
 /// Takes attempts until every sender is gone; one zstd frame a second.
-fn write_attempts(receiver: &Receiver<Attempt>, mut file: File, dir: &Path) -> io::Result<()> {
+fn write_attempts(receiver: &Receiver<Job>, mut file: File, dir: &Path) -> io::Result<()> {
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
     let mut lines: Vec<u8> = Vec::with_capacity(1 << 20);
     let mut written = 0u64;
     let mut close_at = Instant::now() + FRAME;
     loop {
+        let mut flushed = None;
         let more = match receiver.recv_timeout(close_at.saturating_duration_since(Instant::now())) {
-            Ok(attempt) => {
+            Ok(Job::Attempt(attempt)) => {
                 serde_json::to_writer(&mut lines, &attempt)?;
                 lines.push(b'\n');
+                true
+            }
+            Ok(Job::Flush(answer)) => {
+                flushed = Some(answer);
                 true
             }
             Err(RecvTimeoutError::Timeout) => true,
             Err(RecvTimeoutError::Disconnected) => false,
         };
-        if more && Instant::now() < close_at {
+        if more && flushed.is_none() && Instant::now() < close_at {
             continue;
         }
         if !lines.is_empty() {
@@ -171,6 +198,9 @@ fn write_attempts(receiver: &Receiver<Attempt>, mut file: File, dir: &Path) -> i
             file.write_all(&frame)?;
             written += frame.len() as u64;
             lines.clear();
+        }
+        if let Some(answer) = flushed {
+            let _ = answer.send(());
         }
         if !more {
             return file.flush();

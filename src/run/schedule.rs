@@ -3,12 +3,12 @@
 use indexmap::IndexMap;
 
 use crate::clock::Moment;
-use crate::plan::fault::{Edge, Fault, FaultKind, Start};
 use crate::plan::RunPlan;
+use crate::plan::fault::{Edge, Fault, FaultKind, Start};
 
 /// The next thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Nothing before this moment.
     Wait(Moment),
     /// This, now.
@@ -19,7 +19,7 @@ pub enum Next {
 
 /// Something to do to a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub(super) enum Act {
     /// Inject the fault of this name; the plan wanted it at this moment.
     Inject(String, Moment),
     /// Heal it.
@@ -28,7 +28,7 @@ pub enum Act {
 
 /// The schedule of one run's faults.
 #[derive(Clone, Debug)]
-pub struct Schedule {
+pub(super) struct Schedule {
     origin: Moment,
     faults: IndexMap<String, (Fault, State)>,
 }
@@ -42,13 +42,13 @@ enum State {
 
 impl Schedule {
     /// The faults of a run whose baseline ends at `origin`.
-    pub fn new(plan: &RunPlan, origin: Moment) -> Schedule {
+    pub(super) fn new(plan: &RunPlan, origin: Moment) -> Schedule {
         let faults = plan.faults.iter().map(|(name, fault)| (name.clone(), (fault.clone(), State::Waiting))).collect();
         Schedule { origin, faults }
     }
 
     /// What to do at `now`. Healing comes before injecting where both are due, the order of the file after that.
-    pub fn next(&self, now: Moment) -> Next {
+    pub(super) fn next(&self, now: Moment) -> Next {
         let heals = self.faults.iter().filter_map(|(name, (fault, state))| match state {
             State::InForce { since } => heal_due(fault, *since).map(|due| (due, Act::Heal(name.clone(), due))),
             State::Waiting | State::Healed { .. } => None,
@@ -65,12 +65,12 @@ impl Schedule {
     }
 
     /// The fault really struck at this moment.
-    pub fn injected(&mut self, fault: &str, at: Moment) {
+    pub(super) fn injected(&mut self, fault: &str, at: Moment) {
         self.set(fault, State::InForce { since: at });
     }
 
     /// The fault was really healed at this moment.
-    pub fn healed(&mut self, fault: &str, at: Moment) {
+    pub(super) fn healed(&mut self, fault: &str, at: Moment) {
         if let Some((_, state)) = self.faults.get_mut(fault) {
             let since = if let State::InForce { since } = *state { since } else { at };
             *state = State::Healed { since, at };
@@ -78,12 +78,14 @@ impl Schedule {
     }
 
     /// The faults in force with when each heals by itself, in the order of the file.
-    pub fn in_force(&self) -> Vec<(&str, Option<Moment>)> {
-        let in_force = |(name, (fault, state)): (&'_ String, &'_ (Fault, State))| match state {
-            State::InForce { since } => Some((name, heal_due(fault, *since))),
-            State::Waiting | State::Healed { .. } => None,
-        };
-        self.faults.iter().filter_map(in_force).map(|(name, due)| (name.as_str(), due)).collect()
+    pub(super) fn in_force(&self) -> Vec<(&str, Option<Moment>)> {
+        let mut in_force = Vec::new();
+        for (name, (fault, state)) in &self.faults {
+            if let State::InForce { since } = state {
+                in_force.push((name.as_str(), heal_due(fault, *since)));
+            }
+        }
+        in_force
     }
 
     fn set(&mut self, fault: &str, to: State) {
@@ -117,7 +119,7 @@ fn heal_due(fault: &Fault, since: Moment) -> Option<Moment> {
 }
 
 /// Whether a fault without a length is over as soon as it has happened, and has nothing to heal.
-pub fn happens_once(kind: &FaultKind) -> bool {
+pub(super) fn happens_once(kind: &FaultKind) -> bool {
     matches!(kind, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Action { undo: None, .. })
 }
 

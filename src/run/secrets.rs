@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::plan::system::{Secret, Value};
+use crate::plan::RunPlan;
+use crate::plan::system::{NodeKind, Secret, System, Value};
+use crate::plan::workload::Operation;
 
 /// A secret that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,24 @@ pub enum SecretError {
 pub struct Secrets(Arc<Vec<(String, String)>>);
 
 impl Secrets {
+    /// Reads every secret that a run refers to, once.
+    pub fn of(plan: &RunPlan) -> Result<Secrets, SecretError> {
+        let mut values: Vec<&Value> = Vec::new();
+        if let System::Nodes { nodes, .. } = &plan.system {
+            for node in nodes.values() {
+                if let NodeKind::Process(process) = &node.kind {
+                    values.extend(process.env.values());
+                }
+            }
+        }
+        for workload in plan.workloads.values() {
+            if let Operation::Request(request) = &workload.operation {
+                values.extend(request.headers.values());
+            }
+        }
+        Secrets::read(values)
+    }
+
     /// Reads every secret among these values once.
     pub fn read<'a>(values: impl IntoIterator<Item = &'a Value>) -> Result<Secrets, SecretError> {
         let mut known = Vec::new();

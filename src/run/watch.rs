@@ -17,14 +17,14 @@ use crate::workload::Window;
 use super::stop::StopSwitch;
 
 /// How often guards are evaluated (`design.md` wants 100 ms: a tenth of the second that they look back).
-pub const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// The sliding window of a guard.
-pub const LOOK_BACK: Duration = Duration::from_secs(1);
+pub(super) const LOOK_BACK: Duration = Duration::from_secs(1);
 
 /// One guard with what it has seen.
 #[derive(Clone, Debug)]
-pub struct GuardWatch {
+pub(super) struct GuardWatch {
     condition: Condition,
     hold: Duration,
     since: Option<Moment>,
@@ -32,18 +32,18 @@ pub struct GuardWatch {
 
 impl GuardWatch {
     /// A guard of a plan; its condition was checked when the experiment was read.
-    pub fn new(guard: &Guard) -> Option<GuardWatch> {
+    pub(super) fn new(guard: &Guard) -> Option<GuardWatch> {
         let condition = Condition::parse(&guard.abort_if).ok()?;
         Some(GuardWatch { condition, hold: guard.hold.0, since: None })
     }
 
     /// The workload that it speaks of; none: each.
-    pub fn workload(&self) -> Option<&str> {
+    pub(super) fn workload(&self) -> Option<&str> {
         self.condition.subject.workload.as_deref()
     }
 
     /// Tells it the last second; `Some` with the reason in words once the condition has held for long enough.
-    pub fn look(&mut self, now: Moment, window: &Window) -> Option<String> {
+    pub(super) fn look(&mut self, now: Moment, window: &Window) -> Option<String> {
         let observed = live_value(self.condition.subject.metric, window);
         // No data is the worst value: what cannot be seen may be as bad as can be.
         let holds = match observed {
@@ -87,17 +87,17 @@ fn live_value(metric: Metric, window: &Window) -> Option<f64> {
 }
 
 /// Something that the watch looks at; `Some` ends the run.
-pub type Look = Box<dyn FnMut(Moment) -> Option<(StopReason, String)> + Send>;
+pub(super) type Look = Box<dyn FnMut(Moment) -> Option<(StopReason, String)> + Send>;
 
 /// The thread that looks; it ends when dropped.
-pub struct Watch {
+pub(super) struct Watch {
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
     /// Looks at everything each [`TICK`] and asks for a stop at the first reason.
-    pub fn start(clock: RunClock, stop: StopSwitch, mut looks: Vec<Look>) -> std::io::Result<Watch> {
+    pub(super) fn start(clock: RunClock, stop: StopSwitch, mut looks: Vec<Look>) -> std::io::Result<Watch> {
         let done = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("watch".into()).spawn({
             let done = done.clone();
@@ -136,7 +136,9 @@ mod tests {
     }
 
     fn window(ok: u64, failed: u64) -> Window {
-        Window { due: ok + failed, ok, failed, ..Window::default() }
+        let mut window = Window::default();
+        (window.due, window.ok, window.failed) = (ok + failed, ok, failed);
+        window
     }
 
     const AT: fn(u64) -> Moment = Moment::from_millis;
@@ -161,7 +163,8 @@ mod tests {
 
     #[test]
     fn overdue_operations_count_as_failed() {
-        let window = Window { due: 100, ok: 10, overdue: 90, ..Window::default() };
+        let mut window = window(10, 0);
+        (window.due, window.overdue) = (100, 90);
         assert!(guard("success_rate < 20%", 0).look(AT(1), &window).is_some());
     }
 

@@ -301,7 +301,7 @@ impl NodeAct {
 pub enum SystemError {
     /// The lab's parameters are wrong; `check` finds this before anything starts.
     #[error("the lab cannot be set up: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Lab(Vec<lab::LabError>),
+    Lab(Vec<plan::LabError>),
     /// A node's port cannot be had.
     #[error("node `{node}` cannot listen: {source}")]
     Bind {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::LabError;
+use crate::plan::LabError;
 use crate::units::Span;
 
 /// One parameter of a lab.
@@ -67,6 +67,15 @@ impl ParamKind {
         }
     }
 
+    /// The words that may stand there, if it is one of a few.
+    fn words(self) -> Vec<String> {
+        match self {
+            ParamKind::Word(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            ParamKind::Switch(_) => vec!["on".to_owned(), "off".to_owned()],
+            ParamKind::Time { .. } | ParamKind::Count { .. } => Vec::new(),
+        }
+    }
+
     /// The value in its one canonical form, if it is allowed.
     fn canonical(self, value: &Value) -> Option<Value> {
         match (self, value) {
@@ -98,16 +107,12 @@ const fn switch_word(on: bool) -> &'static str {
 }
 
 /// Fills every default in, in the order of the table; or tells every mistake.
-pub fn resolve(
-    lab: &'static str,
-    table: &[Param],
-    given: &IndexMap<String, Value>,
-) -> Result<IndexMap<String, Value>, Vec<LabError>> {
+pub fn resolve(table: &[Param], given: &IndexMap<String, Value>) -> Result<IndexMap<String, Value>, Vec<LabError>> {
     let mut mistakes = Vec::new();
     for name in given.keys() {
         if !table.iter().any(|param| param.name == name) {
-            let known = table.iter().map(|param| param.name).collect();
-            mistakes.push(LabError::UnknownParam { lab, param: name.clone(), known });
+            let known = table.iter().map(|param| param.name.to_owned()).collect();
+            mistakes.push(LabError::UnknownParam { param: name.clone(), known });
         }
     }
     let mut resolved = IndexMap::new();
@@ -119,8 +124,8 @@ pub fn resolve(
         match value {
             Some(value) => drop(resolved.insert(param.name.to_owned(), value)),
             None => {
-                let given = given.get(param.name).map(ToString::to_string).unwrap_or_default();
-                mistakes.push(LabError::BadParam { lab, param: param.name, given, expected: param.kind.expected() });
+                let (param, expected, known) = (param.name.to_owned(), param.kind.expected(), param.kind.words());
+                mistakes.push(LabError::BadValue { param, expected, known });
             }
         }
     }
@@ -179,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_default_is_filled_in() {
-        let resolved = resolve("x", TABLE, &IndexMap::new()).unwrap();
+        let resolved = resolve(TABLE, &IndexMap::new()).unwrap();
         assert_eq!(
             serde_json::to_value(&resolved).unwrap(),
             json!({"commit": "sync", "fencing": "on", "beat": "100ms", "misses": 3})
@@ -188,27 +193,26 @@ mod tests {
 
     #[test]
     fn a_value_gets_its_canonical_form_and_reads_back() {
-        let resolved = resolve("x", TABLE, &given(json!({"fencing": false, "beat": "0.25s", "misses": "5"}))).unwrap();
+        let resolved = resolve(TABLE, &given(json!({"fencing": false, "beat": "0.25s", "misses": "5"}))).unwrap();
         let read = Resolved(&resolved);
         assert!(!read.on("fencing"));
         assert_eq!(read.time("beat"), Duration::from_millis(250));
         assert_eq!(read.count("misses"), 5);
-        assert_eq!(resolve("x", TABLE, &resolved).unwrap(), resolved, "resolving twice changes nothing");
+        assert_eq!(resolve(TABLE, &resolved).unwrap(), resolved, "resolving twice changes nothing");
     }
 
     #[test]
     fn all_mistakes_are_told_at_once() {
         let mistakes =
-            resolve("x", TABLE, &given(json!({"comit": "sync", "commit": "maybe", "beat": "1h", "misses": 1})))
-                .unwrap_err();
+            resolve(TABLE, &given(json!({"comit": "sync", "commit": "maybe", "beat": "1h", "misses": 1}))).unwrap_err();
         let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
-                "lab `x` has no parameter `comit`",
-                "`commit` of lab `x` is \"maybe\", expected one of `sync`, `async`",
-                "`beat` of lab `x` is \"1h\", expected a duration from 10ms to 1s",
-                "`misses` of lab `x` is 1, expected a whole number from 2 to 20",
+                "the lab has no parameter `comit`",
+                "`commit`: expected one of `sync`, `async`",
+                "`beat`: expected a duration from 10ms to 1s",
+                "`misses`: expected a whole number from 2 to 20",
             ]
         );
     }

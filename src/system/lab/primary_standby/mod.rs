@@ -23,7 +23,8 @@ use serde_json::Value;
 pub use pair::Pair;
 pub use settings::{PARAMS, Settings};
 
-use super::{LabDescription, LabError, hop, labels, params};
+use super::{hop, labels, params};
+use crate::plan::{LabDescription, LabError};
 
 /// The name of this lab.
 pub const NAME: &str = "primary-standby";
@@ -44,7 +45,7 @@ const TERM: &str = "x-term";
 
 /// What it consists of.
 pub fn describe(given: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
-    let params = params::resolve(NAME, PARAMS, given)?;
+    let params = params::resolve(PARAMS, given)?;
     let nodes = [
         (NODE_A, labels([("zone", "1"), ("role", "primary")])),
         (NODE_B, labels([("zone", "2"), ("role", "standby")])),
@@ -53,8 +54,9 @@ pub fn describe(given: &IndexMap<String, Value>) -> Result<LabDescription, Vec<L
     ];
     Ok(LabDescription {
         nodes: nodes.into_iter().map(|(name, labels)| (name.to_owned(), labels)).collect(),
-        links: vec![hop(GATEWAY, NODE_A), hop(GATEWAY, NODE_B), hop(NODE_A, NODE_B), hop(NODE_B, NODE_A)],
+        links: [hop(GATEWAY, NODE_A), hop(GATEWAY, NODE_B), hop(NODE_A, NODE_B), hop(NODE_B, NODE_A)].into(),
         entries: [GATEWAY, NODE_A, NODE_B].map(str::to_owned).to_vec(),
+        serving: vec![NODE_A.to_owned()],
         params,
     })
 }

@@ -13,8 +13,9 @@ use super::replica::Disk;
 use super::settings::Settings;
 use super::{GATEWAY, NAME, NODE_A, NODE_B};
 use crate::event::What;
+use crate::plan::LabDescription;
+use crate::system::lab::describe;
 use crate::system::lab::host::Host;
-use crate::system::lab::{LabDescription, describe};
 use crate::system::port::Port;
 use crate::system::{LinkAddresses, NodeAct, NodeInfo, NodeState, SystemError, Teller};
 
@@ -68,9 +69,9 @@ impl Pair {
 
     /// Starts work; each hop dials the address of its link.
     pub fn start(&self, links: &LinkAddresses) -> Result<(), SystemError> {
-        for link in &self.description.links {
-            if !links.contains_key(&link.name) {
-                return Err(SystemError::NoLink { link: link.name.clone() });
+        for link in self.description.links.keys() {
+            if !links.contains_key(link) {
+                return Err(SystemError::NoLink { link: link.clone() });
             }
         }
         *lock(&self.links) = links.clone();

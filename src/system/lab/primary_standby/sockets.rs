@@ -82,8 +82,8 @@ impl Lab {
         let pair = Arc::new(Pair::bind(&given, teller).unwrap());
         let address = |name: &str| pair.nodes().into_iter().find(|node| node.name == name).unwrap().address;
         let mut relays = Vec::new();
-        for link in describe(&given).unwrap().links {
-            relays.push((link.name, Relay::to(address(&link.to)).await));
+        for (name, link) in describe(&given).unwrap().links {
+            relays.push((name, Relay::to(address(&link.to)).await));
         }
         let links: LinkAddresses = relays.iter().map(|(name, relay)| (name.clone(), relay.address)).collect();
         let client = Arc::new(Client::new(address(GATEWAY).parse().unwrap(), Sockets::default()));

@@ -1,0 +1,587 @@
+//! One run, from its first process to its last: starts, loads, injects, heals, ends.
+//!
+//! What happens when is decided elsewhere ([`Schedule`], guards, the plan); here it is done. Whatever ends the run,
+//! [`Stage::take_down`] heals everything and says so.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use tokio::sync::mpsc;
+
+use super::RunError;
+use super::action::act;
+use super::in_force::{InForce, Traffic, action_proof, node_proof};
+use super::permit::Permits;
+use super::pulse::Pulse;
+use super::recorder::{Listener, Recorder};
+use super::schedule::{Act, Next, Schedule};
+use super::secrets::Secrets;
+use super::stop::StopSwitch;
+use super::strike::Strike;
+use super::ticker;
+use super::watch::{GuardWatch, LOOK_BACK, Look, Watch};
+use crate::backend::{Backend, Embedded};
+use crate::clock::{Moment, RunClock, wall_ns};
+use crate::event::{Event, Proof, StopReason, What};
+use crate::plan::fault::Fault;
+use crate::plan::{CheckWhen, LabCatalogue, RunPlan};
+use crate::proxy::{self, LinkSpec};
+use crate::system::process::Supervisor;
+use crate::system::{LinkAddresses, NodeAct, Surroundings, System, Teller};
+use crate::topology::Topology;
+use crate::workload::{Load, LoadSpec};
+
+/// From the end of the preparations to the first operation, so that no first operation is late.
+const RUN_UP: Duration = Duration::from_millis(100);
+
+/// Load may last this much longer than planned, for faults that heal late; it is stopped at its real end.
+const OVERTIME: Duration = Duration::from_secs(3600);
+
+/// How long what is open may take to finish after a stop that somebody asked for.
+const SHORT_DRAIN: Duration = Duration::from_secs(1);
+
+/// How long the final reads may take.
+const FINAL_READS: Duration = Duration::from_secs(10);
+
+/// What a run needs from outside.
+pub struct Setup<'a> {
+    /// The run.
+    pub plan: &'a RunPlan,
+    /// The built-in labs.
+    pub labs: &'a dyn LabCatalogue,
+    /// Its folder, already made.
+    pub dir: &'a Path,
+    /// Who starts the system's processes.
+    pub supervisor: Arc<dyn Supervisor>,
+    /// What it may reach.
+    pub permits: Permits,
+    /// How it is stopped.
+    pub stop: StopSwitch,
+    /// What it looks like right now.
+    pub pulse: Pulse,
+    /// Who listens to its events.
+    pub listeners: Vec<Listener>,
+    /// The schedule without its faults.
+    pub no_faults: bool,
+    /// Tells from the files so far whether the baseline held its own expectations; else what did not hold.
+    pub judge_baseline: &'a (dyn Fn(&Path) -> Result<(), String> + Sync),
+}
+
+/// The run stops; why is in the [`StopSwitch`].
+struct Stopping;
+
+/// Conducts one run. An error means that its system was not ready; every other end is in the run folder's events.
+pub async fn conduct(mut setup: Setup<'_>) -> Result<(), RunError> {
+    let clock = RunClock::start();
+    let secrets = Secrets::of(setup.plan)?;
+    let listeners = std::mem::take(&mut setup.listeners);
+    let recorder = Recorder::start(setup.dir, clock, secrets, listeners).map_err(RunError::Record)?;
+    let ended = match Stage::set_up(&setup, clock, recorder.clone()).await {
+        Ok(mut stage) => {
+            let _ = stage.perform(&setup).await;
+            stage.take_down(&setup).await;
+            Ok(())
+        }
+        Err(error) => {
+            let (reason, detail) = setup.stop.requested().unwrap_or((StopReason::System, error.chain()));
+            recorder.event(What::Stopped { reason, detail });
+            Err(error)
+        }
+    };
+    recorder.event(What::RunEnded);
+    recorder.finish();
+    ended
+}
+
+/// Everything that a run has running.
+struct Stage {
+    clock: RunClock,
+    recorder: Arc<Recorder>,
+    backend: Arc<Embedded>,
+    system: System,
+    topology: Topology,
+    news: mpsc::UnboundedReceiver<Event>,
+    schedule: Schedule,
+    in_force: IndexMap<String, InForce>,
+    leases: Arc<Mutex<Vec<(String, Moment)>>>,
+    loads: Vec<Arc<Load>>,
+    links: LinkAddresses,
+    watch: Option<Watch>,
+}
+
+impl Stage {
+    /// Starts the system, opens the links, waits until it is ready, and runs the checks of before.
+    async fn set_up(setup: &Setup<'_>, clock: RunClock, recorder: Arc<Recorder>) -> Result<Stage, RunError> {
+        let plan = setup.plan;
+        setup.pulse.update(|beat| beat.doing = "starting the system".into());
+        let backend = Arc::new(Embedded::start(0, clock)?);
+        let mechanism = backend.mechanism();
+        let seed = plan.seed.0;
+        recorder.event_at(
+            Moment::START,
+            What::RunStarted { wall_ns: wall_ns() - clock.now().0, variant: plan.variant_id(), seed, mechanism },
+        );
+        recorder.event(What::PhaseStarted { phase: "startup".into(), planned: Moment::START });
+        let topology = Topology::of(plan, setup.labs).map_err(|mistakes| RunError::Lab(mistakes[0].to_string()))?;
+
+        let (tell, news) = mpsc::unbounded_channel();
+        let teller = Teller::new(clock, {
+            let recorder = recorder.clone();
+            Arc::new(move |event: Event| {
+                recorder.event_at(event.at, event.what.clone());
+                if matches!(event.what, What::Node { .. }) {
+                    let _ = tell.send(event);
+                }
+            })
+        });
+        let secrets = recorder.secrets().clone();
+        let surroundings = Surroundings {
+            teller,
+            dir: setup.dir.to_owned(),
+            supervisor: setup.supervisor.clone(),
+            conceal: Arc::new(move |text| secrets.conceal(text).into_owned()),
+            reveal: Arc::new(|value| super::secrets::resolve(value).map_err(|error| error.to_string())),
+        };
+        let system = System::bind(&plan.system, surroundings)?;
+        let started = async {
+            let links = open_links(&backend, &system, &topology, &setup.permits)?;
+            system.start(&links).await?;
+            system.wait_ready().await?;
+            Ok::<_, RunError>(links)
+        };
+        let started = tokio::select! {
+            biased;
+            (_, detail) = setup.stop.wait() => Err(RunError::Stopped(detail)),
+            started = started => started,
+        };
+        let links = match started {
+            Ok(links) => links,
+            Err(error) => {
+                // What it says now would only hide why it did not start.
+                let _ = system.stop().await;
+                return Err(error);
+            }
+        };
+        let schedule = Schedule::new(plan, Moment(u64::MAX));
+        Ok(Stage {
+            clock,
+            recorder,
+            backend,
+            system,
+            topology,
+            news,
+            schedule,
+            in_force: IndexMap::new(),
+            leases: Arc::default(),
+            loads: Vec::new(),
+            links,
+            watch: None,
+        })
+    }
+
+    /// The phases, until the last one ends or a stop is asked for.
+    async fn perform(&mut self, setup: &Setup<'_>) -> Result<(), Stopping> {
+        let plan = setup.plan;
+        self.check(setup, CheckWhen::Before).await;
+        let begin = self.clock.now() + RUN_UP;
+        let phases = plan.phases;
+        let baseline = begin + phases.warmup.0;
+        let mut origin = baseline + phases.baseline.0;
+        if let Err(error) = self.start_load(setup, begin) {
+            setup.stop.request(StopReason::System, error.chain());
+            return Err(Stopping);
+        }
+        let window = if setup.no_faults { Duration::ZERO } else { plan.fault_window() };
+        let recovery = origin + window;
+        let end = recovery + phases.recovery.0;
+        setup.pulse.update(|beat| {
+            let named = [("warmup", begin, baseline), ("baseline", baseline, origin)];
+            let later = [("fault", origin, recovery), ("recovery", recovery, end)];
+            let all = named.into_iter().chain(later).filter(|(_, from, to)| to > from);
+            beat.phases = all.map(|(name, from, to)| (name.to_owned(), from, to)).collect();
+        });
+
+        self.phase("warmup", begin, begin);
+        self.until(setup, baseline).await?;
+        self.phase("baseline", baseline, baseline);
+        self.watch = self.start_watch(setup).ok();
+        self.until(setup, origin).await?;
+        self.recorder.flush();
+        if let Err(why) = (setup.judge_baseline)(setup.dir) {
+            setup.stop.request(StopReason::Baseline, format!("the baseline does not hold: {why}"));
+            return Err(Stopping);
+        }
+        // Judging takes some milliseconds; faults count from its end where that is later.
+        if self.clock.now() > origin + Duration::from_millis(5) {
+            origin = self.clock.now();
+        }
+
+        if !setup.no_faults && !plan.faults.is_empty() {
+            self.phase("faults", origin, origin);
+            self.schedule = Schedule::new(plan, origin);
+            self.run_schedule(setup).await?;
+        }
+        let recovery = self.clock.now().max(origin);
+        self.phase("recovery", recovery, origin + window);
+        self.until(setup, recovery + phases.recovery.0).await
+    }
+
+    /// Injects and heals until nothing is left to do.
+    async fn run_schedule(&mut self, setup: &Setup<'_>) -> Result<(), Stopping> {
+        loop {
+            self.absorb_news(setup);
+            match self.schedule.next(self.clock.now()) {
+                Next::Wait(moment) => self.until(setup, moment).await?,
+                Next::Do(Act::Inject(name, planned)) => self.inject(setup, &name, planned).await,
+                Next::Do(Act::Heal(name, planned)) => self.heal(setup, &name, planned).await,
+                Next::Done => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits until a moment; meanwhile faults with `follow` go after the roles that change.
+    async fn until(&mut self, setup: &Setup<'_>, moment: Moment) -> Result<(), Stopping> {
+        let instant = self.clock.instant(moment);
+        loop {
+            tokio::select! {
+                biased;
+                _ = setup.stop.wait() => return Err(Stopping),
+                Some(event) = self.news.recv() => self.hear(setup, &event),
+                () = tokio::time::sleep_until(instant) => return Ok(()),
+            }
+        }
+    }
+
+    fn absorb_news(&mut self, setup: &Setup<'_>) {
+        while let Ok(event) = self.news.try_recv() {
+            self.hear(setup, &event);
+        }
+    }
+
+    /// A node changed: selectors that look at roles mean somebody else now.
+    fn hear(&mut self, setup: &Setup<'_>, event: &Event) {
+        let What::Node { node, role: Some(role), .. } = &event.what else { return };
+        self.topology.set_label(node, "role", role);
+        let following: Vec<String> = self.in_force.keys().cloned().collect();
+        for name in following {
+            let Some(fault) = setup.plan.faults.get(&name).filter(|fault| fault.follow) else { continue };
+            if let Err(error) = self.retarget(setup, &name, fault) {
+                self.recorder.event(What::Note { text: format!("fault {name} could not follow: {error}") });
+            }
+        }
+    }
+
+    /// Moves a fault on links to those that its selectors mean now.
+    fn retarget(&mut self, setup: &Setup<'_>, name: &str, fault: &Fault) -> Result<(), RunError> {
+        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
+        let Strike::Links { targets: wanted, .. } = Strike::of(fault, &self.topology, &mut dice) else { return Ok(()) };
+        let Some(InForce::Links(injection, targets)) = self.in_force.get_mut(name) else {
+            return Ok(());
+        };
+        for gone in targets.iter().filter(|target| !wanted.contains(target)) {
+            self.backend.retract(injection, gone)?;
+        }
+        for new in wanted.iter().filter(|target| !targets.contains(target)) {
+            self.backend.extend(injection, new)?;
+        }
+        *targets = wanted;
+        Ok(())
+    }
+
+    fn phase(&self, name: &str, at: Moment, planned: Moment) {
+        self.recorder.event_at(at, What::PhaseStarted { phase: name.into(), planned });
+    }
+
+    fn start_load(&mut self, setup: &Setup<'_>, begin: Moment) -> Result<(), RunError> {
+        let plan = setup.plan;
+        let end = begin + plan.load_duration() + OVERTIME;
+        for (name, workload) in &plan.workloads {
+            let link = crate::plan::parts::workload_link(name, &workload.to);
+            let target = self.links.get(&link).map(ToString::to_string).unwrap_or_default();
+            let backend = self.backend.clone();
+            let on = link.clone();
+            let max_rate = plan.allow.iter().map(|allow| allow.max_rate).min_by(|a, b| a.get().total_cmp(&b.get()));
+            let load = Load::start(LoadSpec {
+                name: name.clone(),
+                plan: workload.clone(),
+                target,
+                link: Some(link.as_str().into()),
+                seed: plan.seed,
+                clock: self.clock,
+                begin,
+                end,
+                sink: self.recorder.sink(),
+                conn_of: Arc::new(move |peer| backend.connection_from(&on, peer)),
+                permit: setup.permits.as_fn(),
+                max_rate: if setup.permits.has_hosts() { max_rate } else { None },
+            })?;
+            self.loads.push(Arc::new(load));
+        }
+        setup.pulse.update(|beat| beat.doing.clear());
+        Ok(())
+    }
+
+    /// The watch: guards, leases, a recorder that fails, and what the live view and the events need each tick.
+    fn start_watch(&self, setup: &Setup<'_>) -> std::io::Result<Watch> {
+        let mut looks: Vec<Look> = Vec::new();
+        looks.push(ticker::look(self.clock, self.recorder.clone(), self.backend.clone(), &self.loads, &setup.pulse));
+        let recorder = self.recorder.clone();
+        looks.push(Box::new(move |_| recorder.failure().map(|why| (StopReason::Disk, why.to_owned()))));
+        let leases = self.leases.clone();
+        looks.push(Box::new(move |now| {
+            let leases = leases.lock().expect("no holder panics");
+            let ended = leases.iter().find(|(_, until)| *until < now)?;
+            Some((StopReason::Lease, format!("the lease of fault {} has ended", ended.0)))
+        }));
+        for guard in &setup.plan.guards {
+            let Some(watched) = GuardWatch::new(guard) else { continue };
+            for load in self.loads.iter().filter(|load| watched.workload().is_none_or(|name| name == &**load.name())) {
+                let (mut watched, gauge) = (watched.clone(), load.gauge());
+                looks.push(Box::new(move |now| {
+                    watched.look(now, &gauge(now, LOOK_BACK)).map(|why| (StopReason::Guard, why))
+                }));
+            }
+        }
+        Watch::start(self.clock, setup.stop.clone(), looks)
+    }
+
+    async fn inject(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
+        let Some(fault) = setup.plan.faults.get(name) else { return };
+        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
+        let strike = Strike::of(fault, &self.topology, &mut dice);
+        let hit = strike.hit(|node| self.places(node));
+        let (kind, now) = (fault.kind.name().to_owned(), self.clock.now());
+        if strike.is_empty() {
+            let text = format!("fault {name} hits nobody: its selectors match nothing just now");
+            self.recorder.event(What::Note { text });
+        }
+        self.tell_counters();
+        let (in_force, at, last_hit, mechanism, in_flight_bytes) = match strike {
+            Strike::Links { action, targets, .. } => {
+                match self.backend.inject(name, &action, &targets, setup.plan.seed) {
+                    Ok(injection) => {
+                        let told = (
+                            injection.at.min(injection.last_hit.max(now)),
+                            injection.last_hit.max(injection.at.min(now)),
+                        );
+                        let more = (injection.mechanism, injection.in_flight_bytes);
+                        (InForce::Links(Box::new(injection), targets), told.0, told.1, more.0, more.1)
+                    }
+                    Err(error) => return self.give_up(setup, name, &error.to_string()),
+                }
+            }
+            Strike::Nodes { act, nodes } => {
+                let leads_there = |link: &str| self.topology.link(link).is_some_and(|link| nodes.contains(&link.to));
+                let towards = Traffic::now(&*self.backend, leads_there);
+                let at = self.clock.now();
+                for node in &nodes {
+                    if let Err(error) = self.system.apply(node, act).await {
+                        return self.give_up(setup, name, &error.to_string());
+                    }
+                }
+                let last_hit = self.clock.now();
+                let (read_back, obeyed) = self.read_back(&nodes, act);
+                (InForce::Nodes { act, nodes, read_back, obeyed, towards }, at, last_hit, None, 0)
+            }
+            Strike::Action { action, undo } => {
+                let at = self.clock.now();
+                let (ok, said) = act(&action, fault.lease.0, &setup.permits).await;
+                (InForce::Action { undo, ok, said }, at, at, None, 0)
+            }
+        };
+        self.recorder.event_at(
+            at,
+            What::FaultInjected { fault: name.into(), kind, planned, last_hit, hit, mechanism, in_flight_bytes },
+        );
+        self.schedule.injected(name, at);
+        self.leases.lock().expect("no holder panics").push((name.to_owned(), at + fault.lease.0));
+        self.in_force.insert(name.to_owned(), in_force);
+        self.show_in_force(setup);
+    }
+
+    async fn heal(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
+        let Some(in_force) = self.in_force.shift_remove(name) else { return };
+        self.leases.lock().expect("no holder panics").retain(|(other, _)| other != name);
+        let mut at = self.clock.now();
+        let proof = match in_force {
+            InForce::Links(injection, _) => {
+                self.backend.heal(*injection).unwrap_or_else(|error| self.unhealed(name, &error.to_string()))
+            }
+            InForce::Nodes { act, nodes, read_back, obeyed, towards } => {
+                let proof = node_proof(&*self.backend, obeyed, read_back, &towards);
+                for node in &nodes {
+                    if let Err(error) = self.system.heal(node, act).await {
+                        self.unhealed(name, &error.to_string());
+                    }
+                }
+                at = self.clock.now();
+                proof
+            }
+            InForce::Action { undo, ok, said } => {
+                if let Some(undo) = undo {
+                    let lease = setup.plan.faults[name].lease.0;
+                    let (undone, said) = act(&undo, lease, &setup.permits).await;
+                    if !undone {
+                        self.unhealed(name, &said);
+                    }
+                }
+                action_proof(ok, said)
+            }
+        };
+        self.tell_counters();
+        self.recorder.event_at(at, What::FaultHealed { fault: name.into(), planned, proof });
+        self.schedule.healed(name, at);
+        self.show_in_force(setup);
+    }
+
+    /// A fault that cannot be injected makes the run worthless: it ends.
+    fn give_up(&mut self, setup: &Setup<'_>, name: &str, why: &str) {
+        self.schedule.injected(name, self.clock.now());
+        self.schedule.healed(name, self.clock.now());
+        setup.stop.request(StopReason::System, format!("fault {name} could not be injected: {why}"));
+    }
+
+    fn unhealed(&self, name: &str, why: &str) -> Proof {
+        self.recorder.event(What::Note { text: format!("fault {name} could not be healed: {why}") });
+        Proof::default()
+    }
+
+    fn show_in_force(&self, setup: &Setup<'_>) {
+        let in_force = self.schedule.in_force().into_iter().map(|(name, heals)| (name.to_owned(), heals)).collect();
+        setup.pulse.update(|beat| beat.in_force = in_force);
+    }
+
+    fn tell_counters(&self) {
+        ticker::tell_counters(&self.recorder, &*self.backend);
+    }
+
+    /// What clients may call a node: `node#incarnation`, its bare name, and the addresses that lead to it.
+    fn places(&self, node: &str) -> Vec<String> {
+        let known = self.system.nodes().into_iter().find(|info| info.name == node);
+        let mut places: Vec<String> = known.iter().map(crate::system::NodeInfo::place).collect();
+        places.push(node.to_owned());
+        let leads_there = |(name, address): (&String, _)| {
+            (self.topology.link(name)?.to == node).then(|| std::net::SocketAddr::to_string(address))
+        };
+        places.extend(self.links.iter().filter_map(leads_there));
+        places
+    }
+
+    /// The nodes' states as read back, and whether each is what the act makes of it.
+    fn read_back(&self, nodes: &[String], act: NodeAct) -> (Vec<String>, bool) {
+        let mut obeyed = true;
+        let mut lines = Vec::new();
+        for node in nodes {
+            let state = self.system.read_back(node);
+            obeyed &= match act {
+                NodeAct::Kill | NodeAct::Stop => state == "gone",
+                NodeAct::Pause => matches!(state.as_str(), "T" | "paused"),
+                // It is on its way up again.
+                NodeAct::Restart => true,
+            };
+            lines.push(format!("{node}: {state}"));
+        }
+        (lines, obeyed)
+    }
+
+    async fn check(&self, setup: &Setup<'_>, when: CheckWhen) {
+        for (index, check) in setup.plan.checks.iter().enumerate().filter(|(_, check)| check.when.contains(&when)) {
+            let (ok, output) = act(&check.action, check.timeout.0, &setup.permits).await;
+            let when = match when {
+                CheckWhen::Before => "before",
+                CheckWhen::After => "after",
+                CheckWhen::Final => "final",
+            };
+            self.recorder.event(What::Check { index, when: when.into(), ok, output });
+        }
+    }
+
+    /// The one way down, whatever ended the run: heal, drain, read a last time, end everything.
+    async fn take_down(mut self, setup: &Setup<'_>) {
+        let stopped = setup.stop.requested();
+        if let Some((reason, detail)) = &stopped {
+            self.recorder.event(What::Stopped { reason: *reason, detail: detail.clone() });
+        }
+        let load_end = self.clock.now();
+        for load in &self.loads {
+            load.stop(load_end);
+        }
+        self.recorder.event_at(load_end, What::LoadEnded);
+        setup.pulse.update(|beat| beat.doing = "healing and draining".into());
+        let in_force: Vec<String> = self.in_force.keys().rev().cloned().collect();
+        for name in in_force {
+            self.heal(setup, &name, load_end).await;
+        }
+        let _ = self.backend.heal_all();
+
+        self.recorder.event(What::PhaseStarted { phase: "drain".into(), planned: load_end });
+        let longest = setup.plan.longest_deadline();
+        let drain = if stopped.is_some() { longest.min(SHORT_DRAIN) } else { longest };
+        let drained = async {
+            for load in &self.loads {
+                load.drained().await;
+            }
+        };
+        if tokio::time::timeout(drain, drained).await.is_err() {
+            self.loads.iter().for_each(|load| load.cut(self.clock.now()));
+        }
+        if stopped.is_none() {
+            self.check(setup, CheckWhen::After).await;
+            self.final_reads(setup).await;
+            self.check(setup, CheckWhen::Final).await;
+        }
+        self.tell_counters();
+        drop(self.watch.take());
+        ticker::tell_generators(&self.recorder, &self.loads);
+        setup.pulse.update(|beat| beat.doing = "ending the system".into());
+        // Their sinks must be gone before the recorder can close its file.
+        drop(std::mem::take(&mut self.loads));
+        if let Err(error) = self.system.stop().await {
+            self.recorder.event(What::Note { text: format!("the system did not end in good order: {error}") });
+        }
+    }
+
+    async fn final_reads(&self, setup: &Setup<'_>) {
+        let until = self.clock.now() + FINAL_READS;
+        for load in &self.loads {
+            let read = tokio::select! {
+                biased;
+                _ = setup.stop.wait() => return,
+                read = load.final_reads(until) => read,
+            };
+            match read {
+                Ok(events) => events.into_iter().for_each(|event| self.recorder.event_at(event.at, event.what)),
+                Err(error) => self.recorder.event(What::Note { text: format!("no final reads: {error}") }),
+            }
+        }
+    }
+}
+
+/// A proxy for each link; says where each listens.
+fn open_links(
+    backend: &Embedded,
+    system: &System,
+    topology: &Topology,
+    permits: &Permits,
+) -> Result<LinkAddresses, RunError> {
+    let upstreams: IndexMap<String, String> =
+        system.nodes().into_iter().map(|node| (node.name, node.address)).collect();
+    let mut addresses = LinkAddresses::new();
+    for (name, link) in &topology.parts().links {
+        let permits = permits.clone();
+        let address = backend.open(LinkSpec {
+            name: name.as_str().into(),
+            listen: link
+                .listen
+                .parse()
+                .map_err(|_| RunError::Listen { link: name.clone(), listen: link.listen.clone() })?,
+            upstream: upstreams.get(&link.to).cloned().unwrap_or_default(),
+            http: link.http,
+            permit: proxy::Permit::when(move |address| permits.allows(address)),
+        })?;
+        addresses.insert(name.clone(), address);
+    }
+    Ok(addresses)
+}

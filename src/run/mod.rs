@@ -1,0 +1,90 @@
+//! A run: the conductor takes a plan through its phases and heals everything on every way out.
+//!
+//! ```text
+//!             ┌────────── stop switch ◀── Ctrl-C, q, guards, leases, a full disk
+//!             ▼
+//! plan ──▶ conductor ──▶ system (started under the keeper)
+//!             │    └───▶ backend (links, faults)
+//!             ├────────▶ loads ──attempts──▶ recorder ──▶ run folder
+//!             └─────────────────events─────▶    │
+//!                                               └──▶ listeners, live view
+//! ```
+//!
+//! The run folder is the only thing that outlives a run, and all that measuring and reporting read.
+
+mod action;
+mod conductor;
+mod folder;
+mod in_force;
+mod permit;
+mod pulse;
+mod recorder;
+mod schedule;
+pub mod secrets;
+mod stop;
+mod strike;
+mod ticker;
+mod watch;
+
+use std::io;
+
+pub use conductor::{Setup, conduct};
+pub use folder::{FREE_SPACE, FolderError, LOCK_FILE, RunFolder, free_space, lock};
+pub use permit::{Permits, refusals};
+pub use pulse::{Beat, Pulse, WorkloadBeat};
+pub use recorder::{Listener, Recorder, SIZE_CAP};
+pub use stop::StopSwitch;
+
+use crate::backend::BackendError;
+use crate::system::SystemError;
+use crate::workload::LoadError;
+
+/// Why a run could not be conducted. Everything that had started has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The run folder's files cannot be written.
+    #[error("cannot write the run's files")]
+    Record(#[source] io::Error),
+    /// A secret is missing.
+    #[error(transparent)]
+    Secret(#[from] secrets::SecretError),
+    /// The lab is not one of ours; `check` finds this before.
+    #[error("the lab cannot be had: {0}")]
+    Lab(String),
+    /// A link's address is none.
+    #[error("link `{link}` cannot listen at `{listen}`: it is no IP address with a port")]
+    Listen {
+        /// Which.
+        link: String,
+        /// As planned.
+        listen: String,
+    },
+    /// A link could not be opened.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The proxy engine could not start.
+    #[error(transparent)]
+    Proxy(#[from] crate::proxy::ProxyError),
+    /// The system did not start, or did not become ready.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// A workload could not start.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A stop was asked for before load began.
+    #[error("stopped before load began: {0}")]
+    Stopped(String),
+}
+
+impl RunError {
+    /// The message with its causes, one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
