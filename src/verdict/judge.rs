@@ -1,0 +1,458 @@
+//! The judge: each expectation, for each variant and workload that it speaks of, over all repetitions.
+
+use super::because::because;
+use super::observe::{Observed, Subject, observe};
+use super::{Judged, Judgement, Verdict, Word, say};
+use crate::event::StopReason;
+use crate::experiment::expectation::{Expectation, Limit, Op, Phase, Reference, Sign};
+use crate::experiment::metric::{Scope, Unit};
+use crate::measure::{Doubt, DoubtRule, Measured, MeasuredRun};
+use crate::plan::{Action, CheckWhen, Plan, Require, RunPlan};
+
+/// Floating-point noise below which two figures are the same: 1.1 × 10 ms is 11 ms.
+const NOISE: f64 = 1e-12;
+
+/// Judges a plan's runs.
+pub fn judge(measured: &Measured) -> Verdict {
+    let plan = &measured.plan;
+    let mut verdict = Verdict { word: Word::Held, lines: Vec::new(), doubts: Vec::new() };
+    let variants = variants(measured);
+    for variant in &variants {
+        verdict.doubts.extend(variant.doubts().map(|doubt| (variant.id.clone(), doubt)));
+    }
+    for line in &plan.expect {
+        match Expectation::parse(line) {
+            Ok(expectation) => {
+                for variant in variants.iter().filter(|variant| variant.is_meant_by(&expectation)) {
+                    variant.judge(&expectation, &mut verdict);
+                }
+            }
+            // A plan is made of lines that parse; this one was written by another version, or by hand.
+            Err(error) => verdict.lines.push(unreadable(line, error.to_string())),
+        }
+    }
+    for variant in &variants {
+        variant.judge_checks(&mut verdict);
+    }
+    verdict.doubts.dedup();
+    verdict.word = word(plan, &variants, &verdict);
+    verdict
+}
+
+/// The worst that a run or a line has come to, as the exit codes order them.
+fn word(plan: &Plan, variants: &[Variant<'_>], verdict: &Verdict) -> Word {
+    let stopped = |reasons: &[StopReason]| {
+        let mut runs = variants.iter().flat_map(|variant| variant.runs.iter().filter_map(|(_, run)| *run));
+        runs.any(|run| run.stopped.as_ref().is_some_and(|stop| reasons.contains(&stop.reason)))
+    };
+    let came_to = |outcome| verdict.lines.iter().any(|line| line.outcome == outcome);
+    let by_hand =
+        [StopReason::Guard, StopReason::Lease, StopReason::Button, StopReason::Interrupt, StopReason::Terminate];
+    if stopped(&by_hand) || stopped(&[StopReason::Bug]) {
+        Word::Aborted
+    } else if stopped(&[StopReason::System]) {
+        Word::NotReady
+    } else if came_to(Judgement::Failed) {
+        Word::Failed
+    } else if came_to(Judgement::Inconclusive) || variants.iter().any(|variant| !variant.is_good_enough(plan.require)) {
+        Word::Inconclusive
+    } else {
+        Word::Held
+    }
+}
+
+fn unreadable(line: &str, because: String) -> Judged {
+    Judged {
+        expectation: line.to_owned(),
+        variant: String::new(),
+        outcome: Judgement::Inconclusive,
+        subject: line.to_owned(),
+        observed: "n/a".to_owned(),
+        observed_value: None,
+        limit: String::new(),
+        limit_value: None,
+        margin: None,
+        interval: None,
+        repetitions: (0, 0),
+        because,
+    }
+}
+
+/// The repetitions of one variant.
+struct Variant<'a> {
+    id: String,
+    plan: &'a Plan,
+    /// Each planned repetition, with what was measured of it.
+    runs: Vec<(&'a RunPlan, Option<&'a MeasuredRun>)>,
+}
+
+fn variants(measured: &Measured) -> Vec<Variant<'_>> {
+    let mut variants: Vec<Variant<'_>> = Vec::new();
+    for run in &measured.plan.runs {
+        let id = run.variant_id();
+        let found = measured.runs.iter().find(|found| found.variant == id && found.repetition == run.repetition);
+        match variants.iter_mut().find(|variant| variant.id == id) {
+            Some(variant) => variant.runs.push((run, found)),
+            None => variants.push(Variant { id, plan: &measured.plan, runs: vec![(run, found)] }),
+        }
+    }
+    variants
+}
+
+/// One repetition's answer to one expectation.
+struct Answer {
+    outcome: Judgement,
+    observed: Observed,
+    limit: Option<Edge>,
+    because: String,
+    doubt: Option<Doubt>,
+}
+
+impl<'a> Variant<'a> {
+    fn is_meant_by(&self, expectation: &Expectation) -> bool {
+        self.runs
+            .first()
+            .is_some_and(|(plan, _)| expectation.speaks_of(|axis| plan.variant.get(axis).map(String::as_str)))
+    }
+
+    /// What makes its repetitions doubtful, whatever was expected.
+    fn doubts(&self) -> impl Iterator<Item = Doubt> + use<'_> {
+        self.runs.iter().flat_map(|(plan, run)| {
+            let Some(run) = run else {
+                let detail = if self.runs.len() > 1 {
+                    format!("repetition {} never started", plan.repetition)
+                } else {
+                    "the run never started".to_owned()
+                };
+                return vec![Doubt { rule: DoubtRule::IncompleteRun, detail }];
+            };
+            doubts_of(run)
+        })
+    }
+
+    /// Whether so many repetitions are beyond doubt as must hold.
+    fn is_good_enough(&self, require: Require) -> bool {
+        let good = self.runs.iter().filter(|(_, run)| run.is_some_and(|run| doubts_of(run).is_empty())).count();
+        match require {
+            Require::All => good == self.runs.len(),
+            Require::AtLeast(wanted) => good >= wanted as usize,
+        }
+    }
+
+    /// Adds a line for each workload that the expectation speaks of.
+    fn judge(&self, expectation: &Expectation, verdict: &mut Verdict) {
+        let subject = &expectation.subject;
+        let workloads: Vec<&str> = match (&subject.workload, self.runs.first()) {
+            _ if !subject.metric.scope().takes_workload() => vec![""],
+            (Some(workload), _) => vec![workload],
+            (None, Some((plan, _))) => plan.workloads.keys().map(String::as_str).collect(),
+            (None, None) => Vec::new(),
+        };
+        for workload in workloads {
+            let subject = Subject { workload, class: subject.class.as_deref(), metric: subject.metric };
+            let answers: Vec<Answer> = self.runs.iter().map(|(_, run)| answer(*run, expectation, subject)).collect();
+            for doubt in answers.iter().filter_map(|answer| answer.doubt.clone()) {
+                verdict.doubts.push((self.id.clone(), doubt));
+            }
+            verdict.lines.push(self.line(expectation, subject, answers));
+        }
+    }
+
+    /// Folds the repetitions into one line.
+    fn line(&self, expectation: &Expectation, subject: Subject<'_>, answers: Vec<Answer>) -> Judged {
+        let count = |outcome| answers.iter().filter(|answer| answer.outcome == outcome).count() as u32;
+        let (held, failed) = (count(Judgement::Held), count(Judgement::Failed));
+        let all = answers.len() as u32;
+        let outcome = fold(self.plan.require, held, failed, all);
+        let values: Vec<f64> = answers.iter().filter_map(|answer| answer.observed.known()).collect();
+        let interval = (all > 1 && !values.is_empty()).then(|| {
+            (values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(0.0, f64::max))
+        });
+        // The repetition that is shown: of those that came to the line's outcome, the one with the least margin.
+        let shown = answers.into_iter().min_by(|a, b| {
+            let rank = |answer: &Answer| {
+                let margin = margin(&answer.observed, answer.limit, answer.outcome).unwrap_or(0.0);
+                (answer.outcome != outcome, margin)
+            };
+            rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let Some(shown) = shown else { unreachable!("a variant has at least one run") };
+        let unit = subject.metric.unit();
+        let (observed, limit) = texts(unit, expectation, &shown);
+        Judged {
+            expectation: expectation.to_string(),
+            variant: self.id.clone(),
+            outcome,
+            subject: title(expectation, subject),
+            observed,
+            observed_value: match shown.observed {
+                Observed::Between { low, .. } => Some(low),
+                Observed::Unknown { .. } => None,
+            },
+            limit,
+            limit_value: shown.limit.map(|edge| edge.limit),
+            margin: margin(&shown.observed, shown.limit, shown.outcome),
+            interval,
+            repetitions: (held, all),
+            because: shown.because,
+        }
+    }
+
+    /// The final checks count as if each were expected to hold.
+    fn judge_checks(&self, verdict: &mut Verdict) {
+        let Some((plan, _)) = self.runs.first() else { return };
+        let finals = plan.checks.iter().enumerate().filter(|(_, check)| check.when.contains(&CheckWhen::Final));
+        for (index, check) in finals {
+            let answers: Vec<(Judgement, String)> = self.runs.iter().map(|(_, run)| check_held(*run, index)).collect();
+            let count = |outcome| answers.iter().filter(|(one, _)| *one == outcome).count() as u32;
+            let (held, failed, all) = (count(Judgement::Held), count(Judgement::Failed), answers.len() as u32);
+            let outcome = fold(self.plan.require, held, failed, all);
+            let because = answers.into_iter().find(|(one, _)| *one == outcome).map(|(_, because)| because);
+            let observed = match outcome {
+                Judgement::Held => "held",
+                Judgement::Failed => "failed",
+                Judgement::Inconclusive => "n/a",
+            };
+            verdict.lines.push(Judged {
+                expectation: format!("final check: {}", name(&check.action)),
+                variant: self.id.clone(),
+                outcome,
+                subject: format!("check {index}"),
+                observed: observed.to_owned(),
+                observed_value: None,
+                limit: "holds".to_owned(),
+                limit_value: None,
+                margin: None,
+                interval: None,
+                repetitions: (held, all),
+                because: because.unwrap_or_default(),
+            });
+        }
+    }
+}
+
+/// What makes a run doubtful: what was measured, and a stop before its end.
+fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
+    let mut doubts = run.inconclusive.clone();
+    if let Some(stop) = &run.stopped
+        && !doubts.iter().any(|doubt| matches!(doubt.rule, DoubtRule::IncompleteRun | DoubtRule::BaselineFailed))
+    {
+        let detail = format!("the run stopped at {}: {}", stop.at, stop.detail);
+        doubts.push(Doubt { rule: DoubtRule::IncompleteRun, detail });
+    }
+    doubts
+}
+
+/// Whether a doubt also turns *failed* into *inconclusive*: the load, or the system before the fault, was not as planned.
+fn excuses_failure(rule: DoubtRule) -> bool {
+    matches!(rule, DoubtRule::LateGenerator | DoubtRule::DroppedRecords | DoubtRule::BaselineFailed)
+}
+
+/// All, or at least so many of all repetitions.
+fn fold(require: Require, held: u32, failed: u32, all: u32) -> Judgement {
+    match require {
+        Require::All if failed > 0 => Judgement::Failed,
+        Require::All if held == all => Judgement::Held,
+        Require::All => Judgement::Inconclusive,
+        Require::AtLeast(wanted) if held >= wanted => Judgement::Held,
+        // Even if all that nobody knows had held, it would not be enough.
+        Require::AtLeast(wanted) if all - failed < wanted => Judgement::Failed,
+        Require::AtLeast(_) => Judgement::Inconclusive,
+    }
+}
+
+fn answer(run: Option<&MeasuredRun>, expectation: &Expectation, subject: Subject<'_>) -> Answer {
+    let phase = expectation.phase();
+    let Some(run) = run else {
+        let why = "the run never started".to_owned();
+        let observed = Observed::Unknown { rule: DoubtRule::IncompleteRun, why: why.clone() };
+        return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because: why, doubt: None };
+    };
+    let observed = observe(run, subject, &phase);
+    let about = || title(expectation, subject);
+    if let Observed::Unknown { rule, why } = &observed {
+        // What a stop left unseen needs no reason besides the stop.
+        let doubt = run.stopped.is_none().then(|| Doubt { rule: *rule, detail: format!("{}: {why}", about()) });
+        let because = why.clone();
+        return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because, doubt };
+    }
+    let limit = worked_out(&expectation.limit, |reference| match reference {
+        Reference::Stored => Err("there is no stored baseline; `--save-baseline` writes one".to_owned()),
+        Reference::Baseline => match observe(run, subject, &Phase::Baseline) {
+            Observed::Between { low, high, .. } if high.is_finite() => Ok(low.midpoint(high)),
+            Observed::Between { .. } => Err("operations of the baseline never finished".to_owned()),
+            Observed::Unknown { why, .. } => Err(why),
+        },
+    });
+    let limit = match limit {
+        Ok(limit) => limit,
+        Err(why) => {
+            let doubt = Some(Doubt { rule: DoubtRule::PhaseWithoutSample, detail: format!("{}: {why}", about()) });
+            return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because: why, doubt };
+        }
+    };
+    let outcome = compare(&observed, expectation.op, limit);
+    let mut because = because(run, subject, &phase);
+    let doubts = doubts_of(run);
+    let spoilt = match outcome {
+        Judgement::Held => doubts.first(),
+        Judgement::Failed => doubts.iter().find(|doubt| excuses_failure(doubt.rule)),
+        Judgement::Inconclusive => None,
+    };
+    if let Some(doubt) = spoilt {
+        let seems = if outcome == Judgement::Held { "it seems to hold" } else { "it seems to have failed" };
+        let because = format!("{seems}, but {}", doubt.detail);
+        return Answer { outcome: Judgement::Inconclusive, observed, limit: Some(limit), because, doubt: None };
+    }
+    let mut doubt = None;
+    if outcome == Judgement::Inconclusive
+        && let Observed::Between { doubt: rule, .. } = observed
+    {
+        let detail = match rule {
+            DoubtRule::MaskedWrites => "some writes are masked: they may be gone, and nobody can know",
+            _ => "it had not ended when the run did",
+        };
+        doubt = Some(Doubt { rule, detail: format!("{}: {detail}", about()) });
+        because = if because.is_empty() { detail.to_owned() } else { format!("{detail}; {because}") };
+    }
+    // A baseline that does not hold its own expectations says nothing about the fault.
+    if outcome == Judgement::Failed && phase == Phase::Baseline {
+        let detail = format!("the baseline does not hold `{expectation}`");
+        because = if because.is_empty() { detail.clone() } else { format!("{detail}: {because}") };
+        doubt = Some(Doubt { rule: DoubtRule::BaselineFailed, detail });
+        return Answer { outcome: Judgement::Inconclusive, observed, limit: Some(limit), because, doubt };
+    }
+    Answer { outcome, observed, limit: Some(limit), because, doubt }
+}
+
+fn check_held(run: Option<&MeasuredRun>, index: usize) -> (Judgement, String) {
+    let Some(run) = run else { return (Judgement::Inconclusive, "the run never started".to_owned()) };
+    let Some(check) = run.checks.iter().find(|check| check.index == index && check.when == "final") else {
+        return (Judgement::Inconclusive, "it did not run".to_owned());
+    };
+    let said = check.output.lines().next().unwrap_or_default().to_owned();
+    match (check.ok, doubts_of(run).into_iter().next()) {
+        (false, _) => (Judgement::Failed, said),
+        (true, Some(doubt)) => (Judgement::Inconclusive, format!("it seems to hold, but {}", doubt.detail)),
+        (true, None) => (Judgement::Held, said),
+    }
+}
+
+/// A limit as it worked out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Edge {
+    /// In the metric's base unit, without the tolerance.
+    pub(super) limit: f64,
+    /// So much on either side is allowed.
+    pub(super) tolerance: f64,
+}
+
+/// Works out a limit; `reference` tells what it refers to.
+pub(super) fn worked_out(
+    limit: &Limit,
+    reference: impl FnOnce(Reference) -> Result<f64, String>,
+) -> Result<Edge, String> {
+    match limit {
+        Limit::Quantity(quantity) => Ok(Edge { limit: quantity.base(), tolerance: 0.0 }),
+        Limit::Relative { factor, reference: to, offset } => {
+            let base = reference(*to)? * factor.unwrap_or(1.0);
+            Ok(match offset {
+                None => Edge { limit: base, tolerance: 0.0 },
+                Some((Sign::Plus, by)) => Edge { limit: base + by.base(), tolerance: 0.0 },
+                Some((Sign::Minus, by)) => Edge { limit: base - by.base(), tolerance: 0.0 },
+                Some((Sign::PlusMinus, by)) => Edge { limit: base, tolerance: by.base() },
+            })
+        }
+    }
+}
+
+/// Whether it holds wherever in its bounds the observed value lies, or fails everywhere; else nobody knows.
+pub(super) fn compare(observed: &Observed, op: Op, edge: Edge) -> Judgement {
+    let Observed::Between { low, high, .. } = *observed else { return Judgement::Inconclusive };
+    let noise = NOISE * edge.limit.abs();
+    let above = |value: f64, limit: f64| value > limit + noise;
+    let below = |value: f64, limit: f64| value < limit - noise;
+    let (least, most) = (edge.limit - edge.tolerance, edge.limit + edge.tolerance);
+    let (held, failed) = match op {
+        Op::AtMost => (!above(high, most), above(low, most)),
+        Op::Below => (below(high, most), !below(low, most)),
+        Op::AtLeast => (!below(low, least), below(high, least)),
+        Op::Above => (above(low, least), !above(high, least)),
+        Op::Equal => (!below(low, least) && !above(high, most), above(low, most) || below(high, least)),
+        Op::NotEqual => (above(low, most) || below(high, least), !below(low, least) && !above(high, most)),
+    };
+    match (held, failed) {
+        (true, _) => Judgement::Held,
+        (_, true) => Judgement::Failed,
+        _ => Judgement::Inconclusive,
+    }
+}
+
+/// How far on the good side, or on the bad one; none where nobody knows, and where the limit is 0.
+fn margin(observed: &Observed, edge: Option<Edge>, outcome: Judgement) -> Option<f64> {
+    let (Observed::Between { low, .. }, Some(edge)) = (observed, edge) else { return None };
+    let margin = (low - edge.limit).abs() / edge.limit.abs();
+    match outcome {
+        _ if !margin.is_finite() => None,
+        Judgement::Held => Some(margin),
+        Judgement::Failed => Some(-margin),
+        Judgement::Inconclusive => None,
+    }
+}
+
+/// `orders/write.p99 during recovery`; a phase is named where it is not the default.
+fn title(expectation: &Expectation, subject: Subject<'_>) -> String {
+    let mut title = String::new();
+    if subject.metric.scope() != Scope::Run {
+        title += subject.workload;
+        if let Some(class) = subject.class {
+            title += "/";
+            title += class;
+        }
+        title += ".";
+    }
+    title += subject.metric.name();
+    match &expectation.during {
+        Some(phase) => format!("{title} during {phase}"),
+        None => title,
+    }
+}
+
+/// Observed and limit, as people read them. They read differently wherever they are different.
+fn texts(unit: Unit, expectation: &Expectation, answer: &Answer) -> (String, String) {
+    let Some(edge) = answer.limit else {
+        let observed = match &answer.observed {
+            Observed::Between { low, high, .. } => bounds(*low, *high, |value| say::value(unit, value)),
+            Observed::Unknown { .. } => "n/a".to_owned(),
+        };
+        return (observed, format!("{} {}", expectation.op, expectation.limit));
+    };
+    let Observed::Between { low, high, .. } = answer.observed else {
+        return ("n/a".to_owned(), format!("{} {}", expectation.op, expectation.limit));
+    };
+    let alike = say::value(unit, low) == say::value(unit, edge.limit);
+    let differ = (low - edge.limit).abs() > NOISE * edge.limit.abs();
+    let said = |value: f64| if alike && differ { say::exactly(unit, value) } else { say::value(unit, value) };
+    let tolerance =
+        if edge.tolerance > 0.0 { format!(" ± {}", say::value(unit, edge.tolerance)) } else { String::new() };
+    (bounds(low, high, said), format!("{} {}{tolerance}", expectation.op, said(edge.limit)))
+}
+
+/// `1.31 s`, `≥ 1.3 s`, `0 to 3`.
+fn bounds(low: f64, high: f64, said: impl Fn(f64) -> String) -> String {
+    if high.is_infinite() {
+        format!("≥ {}", said(low))
+    } else if high > low {
+        format!("{} to {}", said(low), said(high))
+    } else {
+        said(low)
+    }
+}
+
+fn name(action: &Action) -> String {
+    match action {
+        Action::Exec(words) => format!("exec {}", words.join(" ")),
+        Action::Http { method, url, .. } => format!("{method} {url}"),
+        Action::Manual(step) => format!("manual: {step}"),
+    }
+}

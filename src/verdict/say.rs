@@ -1,0 +1,159 @@
+//! Figures as people read them: three significant digits, the unit always, never more sure than measured.
+
+use crate::experiment::metric::Unit;
+
+/// A value of this unit, in its base: seconds, shares, counts.
+pub fn value(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Share => share(value),
+        Unit::Time => duration((value * 1e9).round() as u64),
+        Unit::Count => count(value.round() as u64),
+        Unit::Rate => rate(value),
+        Unit::Ratio => factor(value),
+        Unit::YesNo => if value > 0.5 { "yes" } else { "no" }.to_owned(),
+    }
+}
+
+/// The same with every digit that tells it from its neighbours: where a limit was missed by less than is shown.
+pub fn exactly(unit: Unit, value: f64) -> String {
+    let digits = |value: f64| {
+        let text = format!("{value:.6}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match unit {
+        Unit::Share => format!("{} %", digits(value * 100.0)),
+        Unit::Time if value >= 1.0 => format!("{} s", digits(value)),
+        Unit::Time => format!("{} ms", digits(value * 1e3)),
+        Unit::Rate => format!("{}/s", digits(value)),
+        Unit::Ratio => format!("×{}", digits(value)),
+        Unit::Count | Unit::YesNo => self::value(unit, value),
+    }
+}
+
+/// `85 µs`, `250 ms`, `1.31 s`, `1 min 40 s`, `8 h 46 min`, `3 d 2 h`.
+pub fn duration(ns: u64) -> String {
+    let value = ns as f64;
+    match ns {
+        0 => "0 s".into(),
+        // The bounds leave room for rounding: 999.96 µs is 1 ms, not 1000 µs.
+        1..1_000 => format!("{ns} ns"),
+        1_000..999_500 => format!("{} µs", three_digits(value / 1e3)),
+        999_500..999_500_000 => format!("{} ms", three_digits(value / 1e6)),
+        999_500_000..99_950_000_000 => format!("{} s", three_digits(value / 1e9)),
+        _ => long_duration((value / 1e9).round() as u64),
+    }
+}
+
+fn long_duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let pair = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{large} {unit}"),
+        _ => format!("{large} {unit} {small} {small_unit}"),
+    };
+    match seconds {
+        0..3_600 => pair(minutes, "min", seconds % 60, "s"),
+        3_600..86_400 => pair(hours, "h", minutes, "min"),
+        _ => pair(days, "d", hours, "h"),
+    }
+}
+
+/// Three significant digits; whole numbers from 100 on: `0.62`, `1.31`, `41.2`, `250`. Trailing zeros stay: they are
+/// measured.
+pub fn three_digits(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        ..9.995 => format!("{value:.2}"),
+        ..99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// `83.1 %`, `99.4 %`, `99.993 %`. Nothing short of all is said to be 100 %, nothing above none 0 %.
+pub fn share(share: f64) -> String {
+    if !share.is_finite() {
+        return "n/a".into();
+    }
+    let percent = share * 100.0;
+    if (percent - 100.0).abs() < 1e-9 {
+        return "100 %".into();
+    }
+    if percent.abs() < 1e-9 {
+        return "0 %".into();
+    }
+    // As many digits as show two of what is missing to 100 %, so that the nines can be counted.
+    let digits = match (100.0 - percent).abs().min(percent.abs()) {
+        rest if rest >= 0.95 => 1,
+        rest if rest >= 0.095 => 2,
+        rest if rest >= 0.0095 => 3,
+        rest if rest >= 0.000_95 => 4,
+        _ => 5,
+    };
+    let said = format!("{percent:.digits$}");
+    match said.trim_end_matches('0').trim_end_matches('.') {
+        "100" if share < 1.0 => "> 99.99999 %".into(),
+        "0" | "" => "< 0.00001 %".into(),
+        said => format!("{said} %"),
+    }
+}
+
+/// `×1.12`.
+pub fn factor(factor: f64) -> String {
+    format!("×{factor:.2}")
+}
+
+/// `1,234,567`.
+pub fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut said = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            said.push(',');
+        }
+        said.push(digit);
+    }
+    said
+}
+
+/// `61 connections`, `1 connection`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// `498/s`.
+pub fn rate(per_second: f64) -> String {
+    if per_second >= 999.5 {
+        format!("{}/s", count(per_second.round() as u64))
+    } else {
+        format!("{}/s", three_digits(per_second).trim_end_matches(".00"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_as_people_say_them() {
+        for (unit, figure, said) in [
+            (Unit::Share, 0.9999, "99.99 %"),
+            (Unit::Share, 0.831, "83.1 %"),
+            (Unit::Share, 0.999_999, "99.9999 %"),
+            (Unit::Share, 1.0, "100 %"),
+            (Unit::Share, 0.0, "0 %"),
+            (Unit::Time, 1.31, "1.31 s"),
+            (Unit::Time, 0.25, "250 ms"),
+            (Unit::Time, 0.000_085, "85.0 µs"),
+            (Unit::Time, 0.0, "0 s"),
+            (Unit::Time, 100.0, "1 min 40 s"),
+            (Unit::Count, 5400.0, "5,400"),
+            (Unit::Rate, 498.0, "498/s"),
+            (Unit::Rate, 12_345.6, "12,346/s"),
+            (Unit::Ratio, 1.123, "×1.12"),
+            (Unit::YesNo, 1.0, "yes"),
+        ] {
+            assert_eq!(value(unit, figure), said);
+        }
+        assert_eq!(exactly(Unit::Time, 0.250_3), "250.3 ms");
+        assert_eq!(exactly(Unit::Share, 0.998_95), "99.895 %");
+    }
+}
