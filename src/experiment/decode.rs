@@ -45,6 +45,8 @@ pub struct MapReader<'a> {
     map: std::borrow::Cow<'a, Map>,
     /// Keys that an unknown key probably meant: they are not reported as missing too.
     meant: HashSet<&'static str>,
+    /// Whether there was an unknown key: it may be the option that is missing.
+    unknown: bool,
     mistakes: &'a mut Mistakes,
 }
 
@@ -65,16 +67,18 @@ impl<'a> MapReader<'a> {
             }
         };
         let mut meant = HashSet::new();
+        let mut unknown = false;
         for (key, entry) in map.iter() {
             if !shape.keys().any(|known| known == key) {
                 let absent: Vec<&str> = shape.keys().filter(|known| !map.contains_key(*known)).collect();
                 let title = format!("{} is not a key here", quoted(key));
                 mistakes.add(Mistake::new(entry.key, title).known(key, "keys here", absent.iter().copied()));
                 let nearest = super::nearest::nearest(key, absent);
+                unknown = true;
                 meant.extend(shape.keys().find(|known| Some(*known) == nearest));
             }
         }
-        Some(MapReader { name_at, map, meant, mistakes })
+        Some(MapReader { name_at, map, meant, unknown, mistakes })
     }
 
     /// The value under a key; what the type is without it, if the key is not given.
@@ -112,7 +116,7 @@ impl<'a> MapReader<'a> {
         match given[..] {
             [one] => Some(one),
             [] => {
-                if !options.iter().any(|option| self.meant.contains(option)) {
+                if !self.unknown {
                     let label = format!("one of: {}", options.join(", "));
                     self.mistakes.add(Mistake::new(self.name_at, format!("this lacks {noun}")).label(label));
                 }

@@ -101,9 +101,12 @@ impl Filler<'_> {
         let asked: Vec<_> = name_ranges(&text).collect();
         let mut known = true;
         for (name, range) in &asked {
-            known &= self.check(name, node.part_at(self.sources, range.clone()));
+            // A null parameter is told where it is declared.
+            known &= !self.params.get(*name).is_some_and(Node::is_null)
+                & self.check(name, node.part_at(self.sources, range.clone()));
         }
         if !known {
+            self.mistakes.is_told(node.at);
             return;
         }
         if let [(name, range)] = &asked[..]
@@ -117,10 +120,12 @@ impl Filler<'_> {
             let filled: String = pieces(&text)
                 .map(|piece| match piece {
                     Piece::Text(text) => text.to_owned(),
-                    Piece::Name { name, range } => match self.params.get(name).and_then(Node::text) {
-                        Some(value) => value.to_owned(),
-                        None => text[range].to_owned(),
-                    },
+                    Piece::Name { name, range } => {
+                        match self.params.get(name).filter(|p| !p.is_null()).and_then(Node::text) {
+                            Some(value) => value.to_owned(),
+                            None => text[range].to_owned(),
+                        }
+                    }
                 })
                 .collect();
             self.bytes += filled.len();
@@ -138,14 +143,13 @@ impl Filler<'_> {
         if is_run_time(name) {
             return true;
         }
-        let Some(param) = self.params.get(name) else {
+        if !self.params.contains_key(name) {
             let title = format!("no parameter is called {}", quoted(name));
             let known = self.params.keys().map(String::as_str);
             self.mistakes.add(Mistake::new(at, title).known(name, "params here", known));
             return false;
-        };
-        // A null parameter is told where it is declared.
-        !param.is_null()
+        }
+        true
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everything that is wrong with an experiment, told at once: where, what was expected, what was probably meant.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -125,7 +125,8 @@ impl Mistake {
 pub struct Mistakes {
     sources: Sources,
     list: Vec<Mistake>,
-    seen: HashSet<(Option<At>, String)>,
+    seen: BTreeSet<(Option<At>, String)>,
+    told: BTreeSet<At>,
 }
 
 impl Mistakes {
@@ -136,9 +137,17 @@ impl Mistakes {
 
     /// One more; the same mistake at the same place counts once, as a matrix reads the file once for each variant.
     pub fn add(&mut self, mistake: Mistake) {
+        if mistake.at.is_some_and(|at| self.told.contains(&at)) {
+            return;
+        }
         if self.seen.insert((mistake.at, mistake.title.clone())) {
             self.list.push(mistake);
         }
+    }
+
+    /// Whatever else is said of this place follows from a mistake that was told: it is not added.
+    pub fn is_told(&mut self, at: At) {
+        self.told.insert(at);
     }
 
     /// All mistakes and warnings, in the order of the texts.

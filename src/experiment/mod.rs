@@ -18,6 +18,8 @@ mod matrix;
 pub mod metric;
 pub mod mistake;
 pub mod nearest;
+pub mod reference;
+pub mod schema;
 pub mod shape;
 pub mod tree;
 mod yaml;
@@ -34,6 +36,9 @@ use tree::{Entry, Map, Node, Value};
 
 /// The largest file that is read; an experiment that brings its servers' configurations is some kilobytes.
 const LARGEST: u64 = 1 << 20;
+
+/// A commented first experiment that passes `check` and runs: what `brownout init` writes.
+pub const FIRST: &str = include_str!("first.yaml");
 
 /// What the command line changes in an experiment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,7 +205,9 @@ fn set_params(root: &mut Node, overrides: &Overrides, mistakes: &mut Mistakes) -
     for (name, node) in params.iter().filter(|(_, node)| node.is_null()) {
         let title = format!("the parameter `{name}` must be set");
         let help = format!("add `--set {name}=…`");
-        mistakes.add(Mistake::new(node.key.unwrap_or(node.at), title).label("null in the file").help(help));
+        let at = node.key.unwrap_or(node.at);
+        mistakes.add(Mistake::new(at, title).label("null in the file").help(help));
+        mistakes.is_told(at);
     }
     params
 }
@@ -215,4 +222,9 @@ fn find_mut<'n>(root: &'n mut Node, key: &str) -> Option<&'n mut Node> {
 /// A map of its own making, for tests and for what a file leaves out.
 pub fn empty_map(at: At) -> Node {
     Node::new(at, Value::Map(Map::new()))
+}
+
+/// A file as JSON, as it is written: to check it against the schema. None if it cannot be read.
+pub fn to_json(text: &str) -> Option<serde_json::Value> {
+    yaml::parse(0, text, &mut Mistakes::default()).map(|root| root.to_json())
 }

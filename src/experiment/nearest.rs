@@ -20,7 +20,8 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
             let prefix = wrong.len() >= 3 && other.starts_with(&wrong);
             (if prefix { enough } else { strsim::damerau_levenshtein(&wrong, &other) }, known)
         })
-        .filter(|(distance, _)| *distance <= enough)
+        // All of a word replaced is another word.
+        .filter(|(distance, _)| *distance <= enough && *distance < wrong.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }

@@ -245,7 +245,8 @@ macro_rules! choice {
             tell_fields!(shape; $($fields)*);
         }
         choice!(@option $shape, $key, $about, || {
-            $crate::experiment::shape::Shape::Keys($crate::experiment::shape::MapShape::of(keys))
+            // What the option says of itself, not what a table that it shares with others says.
+            Shape::Keys(MapShape { about: $about, ..MapShape::of(keys) })
         });
     }};
     (@option $shape:ident, $key:expr, $about:expr, $inner:expr) => {{

@@ -141,6 +141,18 @@ impl Node {
         }
     }
 
+    /// The source and the bytes that it and everything below it span.
+    pub fn extent(&self) -> At {
+        let mut extent = self.at;
+        self.walk(&mut |node| {
+            if node.at.source == extent.source && node.used_at.is_none() {
+                extent.start = extent.start.min(node.at.start);
+                extent.end = extent.end.max(node.at.end);
+            }
+        });
+        extent
+    }
+
     /// How many nodes it is, itself included; a long text counts as several, so that a bound on it bounds memory.
     pub fn size(&self) -> usize {
         let mut size = 0;
@@ -157,11 +169,16 @@ impl Node {
         }
     }
 
-    /// Lays `over` on top: maps are merged key by key, anything else takes the place of what was there.
+    /// Lays `over` on top: maps are merged key by key, a null takes its key away, anything else takes the place of
+    /// what was there.
     pub fn overlay(&mut self, over: Node) {
         match (&mut self.value, over.value) {
             (Value::Map(map), Value::Map(over_map)) => {
                 for (key, entry) in over_map {
+                    if entry.node.is_null() {
+                        map.shift_remove(&key);
+                        continue;
+                    }
                     match map.get_mut(&key) {
                         Some(under) => under.node.overlay(entry.node),
                         None => {

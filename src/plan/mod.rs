@@ -11,6 +11,7 @@ pub mod parts;
 mod resolve;
 pub mod retry;
 pub mod system;
+pub mod timeline;
 pub mod workload;
 mod written;
 
@@ -29,6 +30,22 @@ pub use resolve::Resolved;
 pub use retry::RetryPolicy;
 pub use system::System;
 pub use workload::Workload;
+
+/// What an experiment file may hold; the schema and the reference page are made of it.
+pub fn shape() -> crate::experiment::shape::Shape {
+    use crate::experiment::decode::Decode;
+    written::Written::shape()
+}
+
+/// The JSON schema of the experiment file: `brownout schema`.
+pub fn json_schema() -> serde_json::Value {
+    crate::experiment::schema::schema("brownout experiment", &shape())
+}
+
+/// Every key of the experiment file, as `docs/experiment.md` holds it.
+pub fn reference() -> String {
+    crate::experiment::reference::reference(&shape())
+}
 
 /// The version of `plan.json`; raised when a field changes its meaning.
 pub const PLAN_SCHEMA: u32 = 1;

@@ -107,7 +107,9 @@ impl Parts {
         }
         for (name, workload) in workloads {
             let labels = workload.labels.clone();
-            parts.nodes.insert(name.clone(), NodePart { kind: PartKind::Workload, labels, entry: false });
+            let node = NodePart { kind: PartKind::Workload, labels, entry: false };
+            // A node of the same name is a mistake of the file, and stays what it is.
+            parts.nodes.entry(name.clone()).or_insert(node);
             let link = LinkPart {
                 from: name.clone(),
                 to: workload.to.clone(),

@@ -371,7 +371,6 @@ impl Resolver<'_> {
     }
 }
 
-#[allow(dead_code, reason = "the checks follow in the next commit")]
 /// Whether a fault without `for` is over as soon as it has struck.
 pub(super) fn happens_once(kind: &FaultKind) -> bool {
     matches!(kind, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Action { .. })

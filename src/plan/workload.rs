@@ -119,6 +119,39 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// The classes that its operations fall into, as figures call them.
+    pub fn classes(&self) -> Vec<&str> {
+        let keyed = |reads: Share| {
+            let read = (reads.get() > 0.0).then_some("read");
+            read.into_iter().chain((reads.get() < 1.0).then_some("write")).collect()
+        };
+        match self {
+            Operation::Request(request) => vec![&request.class],
+            Operation::Echo { .. } => vec!["echo"],
+            Operation::Register(Register { reads, .. })
+            | Operation::Insert(Insert { reads })
+            | Operation::Append(Append { reads, .. }) => keyed(*reads),
+        }
+    }
+
+    /// Whether it leaves something behind that the consistency checks can look for.
+    pub const fn is_stateful(&self) -> bool {
+        matches!(self, Operation::Register(_) | Operation::Insert(_) | Operation::Append(_))
+    }
+
+    /// The word in files and reports.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Operation::Request(_) => "request",
+            Operation::Register(_) => "register",
+            Operation::Insert(_) => "insert",
+            Operation::Append(_) => "append",
+            Operation::Echo { .. } => "echo",
+        }
+    }
+}
+
 /// An HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

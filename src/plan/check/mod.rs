@@ -1,12 +1,17 @@
 //! What can be known to be wrong before anything starts: names, times, permissions, expectations.
 
+mod expect;
+mod faults;
+mod permission;
+mod system;
+mod workloads;
+
 use super::parts::Parts;
 use super::{Plan, RunPlan};
 use crate::experiment::mistake::{At, Mistake, Mistakes, Sources};
 use crate::experiment::tree::Node;
 use crate::experiment::{Variant, decode};
 
-#[allow(dead_code, reason = "the checks that read the rest follow in the next commits")]
 /// Checks one variant; mistakes point into its tree.
 pub(super) struct Checker<'a> {
     /// The variant's tree.
@@ -27,10 +32,14 @@ pub(super) struct Checker<'a> {
     pub(super) mistakes: &'a mut Mistakes,
 }
 
-#[allow(dead_code, reason = "as above")]
 impl Checker<'_> {
     pub(super) fn check(mut self) {
         self.check_common();
+        self.check_system();
+        self.check_workloads();
+        self.check_faults();
+        self.check_permissions();
+        self.check_expectations();
     }
 
     fn check_common(&mut self) {

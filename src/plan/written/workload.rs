@@ -3,8 +3,10 @@
 use indexmap::IndexMap;
 
 use super::{Count, Method, ruled};
-use crate::experiment::decode::{Decode, is_name};
+use crate::experiment::decode::{Decode, is_name, parsed};
+use crate::experiment::mistake::Mistakes;
 use crate::experiment::shape::*;
+use crate::experiment::tree::Node;
 use crate::plan::RetryPolicy;
 use crate::plan::system::Value;
 use crate::plan::workload::{
@@ -155,10 +157,6 @@ record! {
 }
 
 ruled! {
-    /// The path of a request.
-    UrlPath(String), "a path", "a path that starts with `/`", "string", |text| {
-        (text.starts_with('/') && !text.contains(char::is_whitespace)).then(|| text.to_owned())
-    };
     /// A class of operations.
     Class(String), "a class", "letters, digits, `-` and `_`; not `all`", "string", |text| {
         (is_name(text) && text != "all").then(|| text.to_owned())
@@ -169,4 +167,22 @@ ruled! {
         let range: (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         (100 <= range.0 && range.0 <= range.1 && range.1 <= 599).then_some(range)
     };
+}
+
+/// The path of a request.
+struct UrlPath(String);
+
+impl Decode for UrlPath {
+    fn shape() -> Shape {
+        let expected = "a path that starts with `/`".to_owned();
+        Shape::Scalar(ScalarShape { noun: "a path", expected, json: "string" })
+    }
+
+    fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<UrlPath> {
+        let path = String::decode(node, mistakes)?;
+        parsed(node, "a path", mistakes, |_| {
+            let fits = path.starts_with('/') && !path.contains(char::is_whitespace);
+            fits.then_some(UrlPath(path)).ok_or("expected a path that starts with `/`".to_owned())
+        })
+    }
 }

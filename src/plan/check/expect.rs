@@ -1,0 +1,279 @@
+//! Expectations and guards: whether what they name exists, applies, and can be told at all.
+
+use std::time::Duration;
+
+use super::Checker;
+use crate::experiment::expectation::{Condition, Expectation, ExpectationError, Limit, Quantity, Subject};
+use crate::experiment::metric::{Metric, Needs, Scope};
+use crate::experiment::mistake::{Mistake, quoted};
+use crate::plan::Require;
+use crate::plan::fault::FaultKind;
+use crate::plan::system::System;
+use crate::plan::workload::{Arrival, Workload};
+
+/// Ok operations in the baseline from which gaps are told (`measurement.md`, failover and outage).
+const GAP_SUCCESSES: f64 = 200.0;
+
+impl Checker<'_> {
+    pub(super) fn check_expectations(&mut self) {
+        for (index, text) in self.common.expect.iter().enumerate() {
+            let index = index.to_string();
+            let path = ["expect", index.as_str()];
+            match Expectation::parse(text) {
+                Ok(expectation) => self.check_expectation(&path, text, &expectation),
+                Err(error) => self.grammar(&path, error),
+            }
+        }
+        for (index, guard) in self.run.guards.iter().enumerate() {
+            let index = index.to_string();
+            let path = ["guards", index.as_str(), "abort_if"];
+            match Condition::parse(&guard.abort_if) {
+                Ok(condition) => {
+                    self.check_subject(&path, &guard.abort_if, &condition.subject);
+                }
+                Err(error) => self.grammar(&path, error),
+            }
+        }
+        self.check_require();
+    }
+
+    fn check_require(&mut self) {
+        let written = self.root.find(&["require"]).and_then(|node| node.text());
+        let of = written.and_then(|text| text.split_once(" of ")).and_then(|(_, n)| n.trim().parse::<u32>().ok());
+        if let (Require::AtLeast(_), Some(of)) = (self.common.require, of)
+            && of != self.repeat
+        {
+            let label = format!("each variant is run {} times", self.repeat);
+            self.at(&["require"], format!("there are not {of} repetitions"), label);
+        }
+    }
+
+    fn grammar(&mut self, path: &[&str], error: ExpectationError) {
+        let mistake = Mistake::new(self.part(path, error.at), error.message);
+        self.mistakes.add(match error.help {
+            Some(help) => mistake.help(help),
+            None => mistake,
+        });
+    }
+
+    fn check_expectation(&mut self, path: &[&str], text: &str, expectation: &Expectation) {
+        self.check_where(path, text, expectation);
+        if !expectation.speaks_of(|axis| self.run.variant.get(axis).map(String::as_str)) {
+            return;
+        }
+        let known = self.check_subject(path, text, &expectation.subject) & self.check_phase(path, text, expectation);
+        if known && self.check_needs(path, text, expectation) {
+            self.check_resolution(path, text, expectation);
+        }
+    }
+
+    /// `where` names an axis of the matrix and one of its values.
+    fn check_where(&mut self, path: &[&str], text: &str, expectation: &Expectation) {
+        for (axis, value) in &expectation.variants {
+            let clause = text.find(" where ").unwrap_or(0);
+            let at = |word: &str| {
+                text[clause..].find(word).map_or(0..text.len(), |at| clause + at..clause + at + word.len())
+            };
+            let axes: Vec<&str> = self.run.variant.keys().map(String::as_str).collect();
+            if !axes.contains(&axis.as_str()) {
+                let mistake =
+                    Mistake::new(self.part(path, at(axis)), format!("the matrix has no axis {}", quoted(axis)));
+                self.mistakes.add(mistake.known(axis, "axes", axes));
+                continue;
+            }
+            let mut values: Vec<&str> = Vec::new();
+            for variant in self.variants {
+                let value = variant.values.get(axis).map(String::as_str);
+                values.extend(value.filter(|value| !values.contains(value)));
+            }
+            if !values.contains(&value.as_str()) {
+                let title = format!("the axis `{axis}` has no value {}", quoted(value));
+                let at = text[clause..].find('=').map_or(0..text.len(), |equals| {
+                    let start = text[clause + equals..].find(value.as_str()).map_or(clause, |at| clause + equals + at);
+                    start..start + value.len()
+                });
+                self.mistakes.add(Mistake::new(self.part(path, at), title).known(value, "values", values));
+            }
+        }
+    }
+
+    /// The workload and the class exist; whether they do.
+    fn check_subject(&mut self, path: &[&str], text: &str, subject: &Subject) -> bool {
+        let Some(name) = &subject.workload else { return true };
+        let declared = self.root.find(&["workloads"]).and_then(|node| node.map());
+        let Some(workload) = self.run.workloads.get(name) else {
+            // One that is there but wrong is told where it stands.
+            if !declared.is_some_and(|workloads| workloads.contains_key(name)) {
+                let at = self.part(path, 0..name.len());
+                let known = self.run.workloads.keys().map(String::as_str);
+                let mistake = Mistake::new(at, format!("no workload is called {}", quoted(name)));
+                self.mistakes.add(mistake.known(name, "workloads", known));
+            }
+            return false;
+        };
+        let Some(class) = &subject.class else { return true };
+        let classes = workload.operation.classes();
+        if !classes.contains(&class.as_str()) {
+            let start = text.find('/').map_or(0, |slash| slash + 1);
+            let at = self.part(path, start..start + class.len());
+            let mistake = Mistake::new(at, format!("the workload `{name}` has no class {}", quoted(class)));
+            self.mistakes.add(mistake.known(class, "classes", classes));
+            return false;
+        }
+        true
+    }
+
+    /// The phase exists.
+    fn check_phase(&mut self, path: &[&str], text: &str, expectation: &Expectation) -> bool {
+        let Some(phase) = &expectation.during else { return true };
+        let words = phase.to_string();
+        let start = text.find(" during ").map_or(0, |during| during + " during ".len());
+        let at = self.part(path, start..(start + words.len()).min(text.len()));
+        let of_fault = words.starts_with("fault") || words.starts_with("recovery");
+        if let Some(fault) = phase.fault() {
+            let declared = self.root.find(&["faults"]).and_then(|node| node.map());
+            if declared.is_some_and(|faults| faults.contains_key(fault)) {
+                return true;
+            }
+            let start = start + words.len() - fault.len();
+            let at = self.part(path, start..start + fault.len());
+            let mistake = Mistake::new(at, format!("no fault is called {}", quoted(fault)));
+            self.mistakes.add(mistake.known(fault, "faults", self.run.faults.keys().map(String::as_str)));
+            return false;
+        }
+        let length = match words.as_str() {
+            "baseline" => self.run.phases.baseline.0,
+            "recovery" => self.run.phases.recovery.0,
+            _ => Duration::MAX,
+        };
+        let title = if of_fault && self.run.faults.is_empty() {
+            format!("there is no phase `{words}` without a fault")
+        } else if length.is_zero() {
+            format!("the phase `{words}` has no length")
+        } else {
+            return true;
+        };
+        self.mistakes.add(Mistake::new(at, title));
+        false
+    }
+
+    /// The metric applies to this run; whether it does.
+    fn check_needs(&mut self, path: &[&str], text: &str, expectation: &Expectation) -> bool {
+        let metric = expectation.subject.metric;
+        let stateful = self.subjects(&expectation.subject).any(|(_, workload)| workload.operation.is_stateful());
+        let faults = !self.run.faults.is_empty();
+        // A check that could not be read is told where it stands.
+        let checks = self.root.find(&["checks"]).is_some_and(|checks| checks.size() > 1);
+        let probe = match &self.run.system {
+            System::Nodes { nodes, .. } => nodes.values().any(|node| node.probe.is_some()),
+            System::Lab { .. } => true,
+        };
+        let lacks = match metric.needs() {
+            Needs::Nothing => None,
+            Needs::Fault | Needs::Gaps => (!faults).then_some("a fault"),
+            Needs::State => (!stateful).then_some("an operation with a state: `register`, `insert` or `append`"),
+            Needs::StateAndFault => match (stateful, faults) {
+                (false, _) => Some("an operation with a state: `register`, `insert` or `append`"),
+                (true, false) => Some("a fault"),
+                (true, true) => None,
+            },
+            Needs::Probe => (!probe).then_some("a node with a `probe`"),
+            Needs::Check => (!checks).then_some("a check under `checks:`"),
+        };
+        if let Some(lacks) = lacks {
+            let at = self.part(path, metric_range(text, metric));
+            let title = format!("`{metric}` does not apply to this experiment");
+            self.mistakes.add(Mistake::new(at, title).label(format!("it needs {lacks}")));
+            return false;
+        }
+        // An action's hit set is nothing that the run knows.
+        let hits = |kind: &FaultKind| !matches!(kind, FaultKind::Action { .. });
+        if metric == Metric::FailoverLatency && !self.run.faults.values().any(|fault| hits(&fault.kind)) {
+            let at = self.part(path, metric_range(text, metric));
+            let title = "`failover_latency` does not apply: no fault here hits a node or a link of the run";
+            self.mistakes.add(Mistake::new(at, title).label("an action's reach is not known"));
+            return false;
+        }
+        true
+    }
+
+    /// Limits that the figures are too coarse for, and baselines too short to tell a gap: warnings.
+    fn check_resolution(&mut self, path: &[&str], text: &str, expectation: &Expectation) {
+        let metric = expectation.subject.metric;
+        let mut warnings = Vec::new();
+        for (name, workload) in self.subjects(&expectation.subject) {
+            let Some(gap) = mean_gap(workload, expectation.subject.class.as_deref()) else { continue };
+            let baseline = self.run.phases.baseline.0;
+            let successes = baseline.as_secs_f64() / gap.as_secs_f64();
+            if metric.needs() == Needs::Gaps && successes < GAP_SUCCESSES {
+                let at = self.part(path, metric_range(text, metric));
+                let needed = crate::units::Span(gap.mul_f64(GAP_SUCCESSES));
+                let title = format!("the baseline is too short to tell a gap of `{name}`");
+                let label = format!("about {successes:.0} operations, and {GAP_SUCCESSES:.0} are needed");
+                let help = format!("make the baseline {needed} or longer, or the rate higher");
+                warnings.push(Mistake::new(at, title).label(label).help(help));
+                continue;
+            }
+            let coarse = match metric.needs() {
+                Needs::Gaps => Some(shortest_gap(workload, gap)),
+                _ => metric.resolution().span(gap, self.run.phases.recovery.0),
+            };
+            if let (Some(coarse), Limit::Quantity(Quantity::Time(limit))) = (coarse, &expectation.limit)
+                && !limit.is_zero()
+                && *limit < coarse
+            {
+                let end = text.find(" where ").unwrap_or(text.len());
+                let start = text[..end].rfind(' ').map_or(0, |space| space + 1);
+                let title = format!("the limit is below what `{metric}` of `{name}` can tell");
+                let label = format!("the resolution is {}", crate::units::Span(coarse));
+                warnings.push(Mistake::new(self.part(path, start..end), title).label(label));
+            }
+        }
+        warnings.into_iter().for_each(|warning| self.mistakes.add(warning.warning()));
+    }
+
+    /// The workloads that a subject speaks of.
+    fn subjects<'s>(&'s self, subject: &'s Subject) -> impl Iterator<Item = (&'s String, &'s Workload)> {
+        let takes = subject.metric.scope() != Scope::Run;
+        let named = subject.workload.as_ref();
+        self.run.workloads.iter().filter(move |(name, _)| takes && named.is_none_or(|named| named == *name))
+    }
+}
+
+/// Where the metric stands in a line.
+fn metric_range(text: &str, metric: Metric) -> std::ops::Range<usize> {
+    // `p99` stands in `ok_p99` too, and a workload may be called like a metric.
+    let subject = text.split_whitespace().next().unwrap_or_default();
+    let start = subject.rfind('.').map_or(0, |dot| dot + 1) + text.len() - text.trim_start().len();
+    start..(start + metric.name().len()).min(text.len())
+}
+
+/// The mean time between two operations of a workload, or of one class of it; none for a closed loop.
+fn mean_gap(workload: &Workload, class: Option<&str>) -> Option<Duration> {
+    use crate::plan::workload::Operation::*;
+    // The slowest part of a ramp is what the baseline sees, where it sees the ramp at all.
+    let rate = match workload.arrival {
+        Arrival::Constant(rate) | Arrival::Poisson(rate) => rate.get(),
+        Arrival::Ramp { from, to, .. } => from.get().min(to.get()),
+        Arrival::Users { .. } => return None,
+    };
+    let reads = match &workload.operation {
+        Register(register) => register.reads.get(),
+        Insert(insert) => insert.reads.get(),
+        Append(append) => append.reads.get(),
+        Request(_) | Echo { .. } => 0.0,
+    };
+    let share = match class {
+        Some("read") if workload.operation.is_stateful() => reads,
+        Some("write") if workload.operation.is_stateful() => 1.0 - reads,
+        _ => 1.0,
+    };
+    let gap = 1.0 / (rate * share);
+    (gap.is_finite() && gap < 1e9).then(|| Duration::from_secs_f64(gap))
+}
+
+/// The shortest silence that counts as a gap (`measurement.md`, unavailability).
+fn shortest_gap(workload: &Workload, mean: Duration) -> Duration {
+    let factor = if matches!(workload.arrival, Arrival::Poisson(_)) { 20 } else { 10 };
+    (mean * factor).max(Duration::from_millis(100))
+}

@@ -1,0 +1,288 @@
+//! Faults: whether they hit somebody, when they strike, and whether the way back is known.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::Checker;
+use crate::experiment::mistake::{Mistake, quoted};
+use crate::experiment::tree::Node as Tree;
+use crate::plan::fault::{Fault, FaultKind, LinkFault, Links, NodeFault, Selector, Toxic};
+use crate::plan::parts::{LiveLabels, PartKind, Parts};
+use crate::plan::resolve::happens_once;
+use crate::units::Span;
+
+/// The longest run: a `for` beyond it is a slip of the unit, most likely.
+const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
+
+impl Checker<'_> {
+    pub(super) fn check_faults(&mut self) {
+        for (name, fault) in &self.run.faults {
+            self.check_time(name, fault);
+            self.check_kind(name, fault);
+        }
+        if self.run.load_duration() > LONGEST_RUN {
+            let (mut path, mut longest) = (vec!["phases"], self.run.phases.baseline.0.max(self.run.phases.recovery.0));
+            for (name, fault) in &self.run.faults {
+                if fault.hold.is_some_and(|hold| hold.0 > longest) {
+                    (path, longest) = (vec!["faults", name, "for"], fault.hold.unwrap_or_default().0);
+                }
+            }
+            let title = format!("this run lasts {}", Span(self.run.load_duration()));
+            self.at(&path, title, "a run lasts 24h at most");
+        }
+    }
+
+    fn check_time(&mut self, name: &str, fault: &Fault) {
+        let written = |key| self.root.find(&["faults", name, key]).is_some_and(|node| !node.is_null());
+        if written("at") && written("after") {
+            let at = self.root.key_at(&["faults", name, "after"]);
+            let first = self.root.key_at(&["faults", name, "at"]);
+            let mistake = Mistake::new(at, format!("`{name}` has both `at` and `after`")).also(first, "and this");
+            self.mistakes.add(mistake.label("one of the two"));
+        }
+        match fault.hold {
+            Some(hold) if hold.0.is_zero() => {
+                self.at(
+                    &["faults", name, "for"],
+                    format!("`{name}` lasts for no time at all"),
+                    "expected more than 0s",
+                );
+            }
+            Some(_) if matches!(fault.kind, FaultKind::Restart(_)) => {
+                let label = "a restart is over when the node is ready again";
+                self.key(&["faults", name, "for"], "a restart has no length", label);
+            }
+            Some(hold) if fault.lease < hold => {
+                let label = format!("shorter than `for: {hold}`");
+                self.at(&["faults", name, "lease"], format!("the lease of `{name}` ends before the fault"), label);
+            }
+            None if !happens_once(&fault.kind) && self.run.phases.recovery.0.is_zero() => {
+                self.key(
+                    &["faults", name],
+                    format!("`{name}` is over at once"),
+                    "no `for`, and no recovery to last in",
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn check_kind(&mut self, name: &str, fault: &Fault) {
+        let kind = written_kind(self.root, name);
+        let path = |key| ["faults", name, kind, key];
+        match &fault.kind {
+            FaultKind::Toxic(LinkFault { links, toxic, .. }) => {
+                self.check_fault_links(name, kind, links);
+                self.check_toxic(name, kind, toxic);
+                let damages = matches!(toxic, Toxic::Corrupt { .. } | Toxic::LimitData { .. });
+                if damages && !self.run.allow_data_damage {
+                    self.check_damage(name, kind, links);
+                }
+            }
+            FaultKind::Refuse { links }
+            | FaultKind::BlackHole { links }
+            | FaultKind::HalfOpen { links }
+            | FaultKind::Drop { links, .. } => {
+                self.check_fault_links(name, kind, links);
+            }
+            FaultKind::Flap { links, up, down } => {
+                self.check_fault_links(name, kind, links);
+                for (key, span) in [("up", up), ("down", down)] {
+                    if span.0 < Duration::from_millis(1) {
+                        self.at(&path(key), format!("`{key}` is too short to flap"), "expected 1ms or more");
+                    }
+                }
+            }
+            FaultKind::Http(http) => {
+                let hit = self.check_fault_links(name, kind, &http.links);
+                let Some(parts) = self.parts else { return };
+                let plain = hit.iter().find(|link| parts.links.get(**link).is_some_and(|link| !link.http));
+                if let Some(plain) = plain {
+                    let title = format!("the link `{plain}` does not carry HTTP");
+                    let mistake = self.mistake(&path("links"), title);
+                    self.mistakes.add(mistake.help(format!("say so on the link: `{plain}: {{ …, http: true }}`")));
+                }
+            }
+            FaultKind::Partition { a, b, direction, .. } => {
+                let known = self.check_selector(&path("a"), a) & self.check_selector(&path("b"), b);
+                let Some(parts) = self.parts.filter(|_| known) else { return };
+                let (left, right) = parts.sides(a, b, &LiveLabels::new());
+                if let Some(both) = left.iter().find(|node| right.contains(node)) {
+                    self.key(&path("b"), format!("`{both}` is on both sides of the partition `{name}`"), "");
+                } else if parts.crossing(&left, &right, *direction).is_empty() {
+                    let label = format!("{} | {}", left.join(", "), right.join(", "));
+                    self.key(&["faults", name, kind], format!("no link crosses the partition `{name}`"), label);
+                }
+            }
+            FaultKind::Kill(nodes) | FaultKind::Pause(nodes) | FaultKind::Stop(nodes) | FaultKind::Restart(nodes) => {
+                self.check_nodes(name, kind, nodes);
+            }
+            FaultKind::Action { undo, .. } => self.check_undo(name, kind, undo.is_some()),
+        }
+    }
+
+    fn check_undo(&mut self, name: &str, kind: &str, undo: bool) {
+        let irreversible = self.root.find(&["faults", name, kind, "irreversible"]).and_then(Tree::text) == Some("true");
+        let title = match (undo, irreversible) {
+            (true, true) => format!("`{name}` has a way back and is irreversible"),
+            (false, false) => format!("the action `{name}` has no way back"),
+            _ => return,
+        };
+        let label = "expected `undo: { exec: […] }` or `irreversible: true`";
+        self.key(&["faults", name, kind], title, label);
+    }
+
+    fn check_toxic(&mut self, name: &str, kind: &str, toxic: &Toxic) {
+        if let Toxic::Slicer { size, variation, .. } = toxic
+            && (size.0 == 0 || variation > size)
+        {
+            self.at(&["faults", name, kind, "size"], "a slice of no bytes", "expected a size above `variation`");
+        }
+    }
+
+    /// Corrupting what an endpoint stores is nothing that a proxy can heal.
+    fn check_damage(&mut self, name: &str, kind: &str, links: &Links) {
+        let Some(parts) = self.parts else { return };
+        let endpoint = links_of(parts, links).into_iter().find_map(|link| {
+            let to = &parts.links.get(link)?.to;
+            (parts.nodes.get(to)?.kind == PartKind::Endpoint).then_some(to)
+        });
+        if let Some(endpoint) = endpoint {
+            let mistake = Mistake::new(
+                self.root.key_at(&["faults", name, kind]),
+                format!("`{kind}` may damage what the endpoint `{endpoint}` stores"),
+            );
+            self.mistakes.add(mistake.help("if that is fine, add `allow: [data-damage]`"));
+        }
+    }
+
+    /// Checks the links of a fault; those that it hits at the start.
+    fn check_fault_links<'l>(&mut self, name: &str, kind: &str, links: &'l Links) -> Vec<&'l str> {
+        let Some(parts) = self.parts else { return Vec::new() };
+        let path = ["faults", name, kind, "links"];
+        match links {
+            Links::Named(names) => {
+                for (index, link) in names.iter().enumerate() {
+                    if parts.links.contains_key(link) {
+                        continue;
+                    }
+                    let index = index.to_string();
+                    let item = ["faults", name, kind, "links", &index];
+                    let path = if self.root.find(&item).is_some() { &item[..] } else { &path[..] };
+                    let title = format!("no link is called {}", quoted(link));
+                    let mistake = self.mistake(path, title);
+                    self.mistakes.add(mistake.known(link, "links", parts.links.keys().map(String::as_str)));
+                }
+                names.iter().map(String::as_str).collect()
+            }
+            Links::Between { from, to } => {
+                let known = self.check_selector(&["faults", name, kind, "links", "from"], from)
+                    & self.check_selector(&["faults", name, kind, "links", "to"], to);
+                if known && links_of(parts, links).is_empty() {
+                    let ends = |selector| parts.select(selector, &LiveLabels::new()).join(", ");
+                    let title = format!("no link leads from {} to {}", ends(from), ends(to));
+                    self.at(&path, title, "from the node that dials to the node that is dialled");
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn check_nodes(&mut self, name: &str, kind: &str, fault: &NodeFault) {
+        let path = ["faults", name, kind, "nodes"];
+        if !self.check_selector(&path, &fault.nodes) {
+            return;
+        }
+        let Some(parts) = self.parts else { return };
+        let hit = parts.select(&fault.nodes, &LiveLabels::new());
+        // `all` is every node of the system; whoever is named must be one that the run holds in its hands.
+        let named = !matches!(fault.nodes, Selector::All);
+        let foreign = hit.iter().find(|node| !parts.nodes[**node].kind.is_managed());
+        if let Some(foreign) = foreign.filter(|_| named) {
+            let what = parts.nodes[*foreign].kind.name();
+            let title = format!(
+                "`{kind}` cannot reach `{foreign}`: it is {} {what}",
+                if what.starts_with('e') { "an" } else { "a" }
+            );
+            let mistake = self.mistake(&path, title).label("expected a process or a node of a lab");
+            self.mistakes.add(mistake.help("cut its links, or use an action: `exec`, `http`, `manual`"));
+        } else if !hit.iter().any(|node| parts.nodes[*node].kind.is_managed()) {
+            self.at(&path, format!("`{kind}` finds no process and no node of a lab"), "");
+        }
+    }
+
+    /// Whether every name and label of a selector is known.
+    fn check_selector(&mut self, path: &[&str], selector: &Selector) -> bool {
+        let Some(parts) = self.parts else { return false };
+        match selector {
+            Selector::All => true,
+            Selector::Node(name) if parts.nodes.contains_key(name) => true,
+            Selector::Node(name) => {
+                let title = format!("no node is called {}", quoted(name));
+                let mistake = self.mistake(path, title);
+                self.mistakes.add(mistake.known(name, "nodes", parts.nodes.keys().map(String::as_str)));
+                false
+            }
+            Selector::Any(any) => {
+                let mut known = true;
+                for (index, selector) in any.iter().enumerate() {
+                    let index = index.to_string();
+                    known &= self.check_selector(&[path, &[index.as_str()]].concat(), selector);
+                }
+                known
+            }
+            Selector::Labels(labels) => self.check_labels(path, parts, labels),
+        }
+    }
+
+    fn check_labels(&mut self, path: &[&str], parts: &Parts, labels: &IndexMap<String, String>) -> bool {
+        let mut known = true;
+        for (label, value) in labels {
+            let mut values: Vec<&str> = Vec::new();
+            for node in parts.nodes.values() {
+                values.extend(node.labels.get(label).map(String::as_str).filter(|value| !values.contains(value)));
+            }
+            if values.contains(&value.as_str()) {
+                continue;
+            }
+            known = false;
+            let path = [path, &[label.as_str()]].concat();
+            if values.is_empty() {
+                let mut keys: Vec<&str> = Vec::new();
+                for key in parts.nodes.values().flat_map(|node| node.labels.keys()) {
+                    keys.extend(Some(key.as_str()).filter(|key| !keys.contains(key)));
+                }
+                let mistake = Mistake::new(self.root.key_at(&path), format!("no node has a label {}", quoted(label)));
+                self.mistakes.add(mistake.known(label, "labels here", keys));
+            } else {
+                let mistake = self.mistake(&path, format!("no node has the label {label}: {value}"));
+                self.mistakes.add(mistake.known(value, &format!("{label}s here"), values));
+            }
+        }
+        let selector = Selector::Labels(labels.clone());
+        if known && parts.select(&selector, &LiveLabels::new()).is_empty() {
+            known = false;
+            self.at(path, "no node has all of these labels", "each is known, but of different nodes");
+        }
+        known
+    }
+}
+
+/// The kind of a fault, as the key that it is written under.
+fn written_kind<'t>(root: &'t Tree, name: &str) -> &'t str {
+    const BESIDE: [&str; 5] = ["at", "after", "for", "follow", "lease"];
+    let keys = root.find(&["faults", name]).and_then(Tree::map).into_iter().flat_map(indexmap::IndexMap::keys);
+    keys.map(String::as_str).find(|key| !BESIDE.contains(key)).unwrap_or_default()
+}
+
+/// The links that a fault hits at the start.
+fn links_of<'p>(parts: &'p Parts, links: &'p Links) -> Vec<&'p str> {
+    match links {
+        Links::Named(names) => names.iter().map(String::as_str).collect(),
+        Links::Between { from, to } => {
+            let live = LiveLabels::new();
+            parts.between(&parts.select(from, &live), &parts.select(to, &live))
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Nodes and links: whether they fit together, and whether what is filled in at run time exists.
+
+use super::Checker;
+use crate::experiment::interpolate;
+use crate::experiment::mistake::{Mistake, quoted};
+use crate::experiment::nearest::nearest;
+use crate::experiment::tree::Node as Tree;
+use crate::plan::parts::{PartKind, workload_link};
+use crate::plan::system::{Node, NodeKind, Process, ReadyWhen, System};
+
+impl Checker<'_> {
+    pub(super) fn check_system(&mut self) {
+        if let System::Nodes { nodes, .. } = &self.run.system {
+            for (name, node) in nodes {
+                if let NodeKind::Process(process) = &node.kind {
+                    self.check_process(name, process);
+                }
+            }
+        }
+        self.check_links();
+        self.check_run_time_names();
+    }
+
+    fn check_process(&mut self, name: &str, process: &Process) {
+        let path = ["system", "nodes", name, "process"];
+        if process.command.is_empty() {
+            self.key(
+                &path,
+                format!("the process `{name}` has no program"),
+                "expected `command: [program, argument, …]`",
+            );
+        }
+        if process.listen.is_none() {
+            let dialled = self.parts.is_some_and(|parts| parts.links.values().any(|link| link.to == name));
+            let why = match &process.ready.when {
+                ReadyWhen::Listening => Some("it counts as ready once it listens"),
+                ReadyWhen::Http(_) => Some("it counts as ready once it answers a GET"),
+                ReadyWhen::Log(_) => dialled.then_some("a link leads to it"),
+            };
+            if let Some(why) = why {
+                let mistake = Mistake::new(self.root.key_at(&path), format!("the process `{name}` has no `listen`"));
+                let help = "add `listen: 127.0.0.1:0`; a process that listens nowhere can have `ready: { log: … }`";
+                self.mistakes.add(mistake.label(why).help(help));
+            }
+        }
+        for file in process.files.keys() {
+            let inside = !file.is_empty() && !file.starts_with('/') && file.split('/').all(|part| part != "..");
+            if !inside {
+                let label = "expected a name below the process's own folder";
+                let at = ["system", "nodes", name, "process", "files", file];
+                self.key(&at, format!("{} leads out of the folder of `{name}`", quoted(file)), label);
+            }
+        }
+    }
+
+    fn check_links(&mut self) {
+        let Some(parts) = self.parts else { return };
+        let System::Nodes { nodes, links } = &self.run.system else { return };
+        for (name, link) in links {
+            let path = |key| ["system", "links", name.as_str(), key];
+            if !nodes.contains_key(&link.to) {
+                let title = format!("no node is called {}", quoted(&link.to));
+                let mistake = self.mistake(&path("to"), title);
+                self.mistakes.add(mistake.known(&link.to, "nodes", nodes.keys().map(String::as_str)));
+            }
+            if link.from == link.to {
+                self.at(&path("to"), format!("the link `{name}` leads from `{}` to itself", link.to), "");
+            }
+            if parts.nodes.get(&link.from).is_some_and(|from| from.kind == PartKind::Outside)
+                && let Some(meant) = nearest(&link.from, nodes.keys().map(String::as_str))
+            {
+                let title = format!("no node is called {}", quoted(&link.from));
+                let label = "taken for a client outside the run, which dials the link itself";
+                let mistake = self.mistake(&path("from"), title).label(label).warning();
+                self.mistakes.add(mistake.help(format!("did you mean `{meant}`?")));
+            }
+            if let Some((workload, _)) =
+                self.run.workloads.iter().find(|(workload, w)| workload_link(workload, &w.to) == *name)
+            {
+                let title = format!("the link `{name}` has the name of the workload `{workload}`'s own link");
+                self.key(&["system", "links", name], title, "choose another name");
+            }
+        }
+    }
+
+    /// `${links.NAME.address}` and its like must lead somewhere, and `${dir}` belongs to a process.
+    fn check_run_time_names(&mut self) {
+        let Some(parts) = self.parts else { return };
+        let mut found: Vec<Mistake> = Vec::new();
+        let sources = self.sources;
+        let processes = self.root.find(&["system", "nodes"]).map(Tree::extent);
+        self.root.walk(&mut |node| {
+            let Some(text) = node.text().filter(|text| text.contains("${")) else { return };
+            for (name, range) in interpolate::name_ranges(text) {
+                let at = node.part_at(sources, range);
+                let mut steps = name.splitn(3, '.');
+                let (kind, part, field) = (steps.next(), steps.next(), steps.next());
+                let known: Vec<&str> = match kind {
+                    Some("links") => parts.links.keys().map(String::as_str).collect(),
+                    Some("nodes") => {
+                        let system = parts.nodes.iter().filter(|(_, node)| node.kind.is_system());
+                        system.map(|(name, _)| name.as_str()).collect()
+                    }
+                    _ => {
+                        if name == "dir"
+                            && !processes.is_some_and(|nodes| {
+                                at.source == nodes.source && nodes.range().contains(&at.range().start)
+                            })
+                        {
+                            found.push(Mistake::new(at, "`${dir}` is the folder of a process").label("not of this"));
+                        }
+                        continue;
+                    }
+                };
+                let part = part.unwrap_or_default();
+                if !known.contains(&part) {
+                    let what = kind.unwrap_or_default();
+                    let title = format!("there is no {} called {}", what.trim_end_matches('s'), quoted(part));
+                    found.push(Mistake::new(at, title).known(part, what, known));
+                } else if !matches!(field, Some("address" | "port")) {
+                    let title =
+                        format!("`${{{name}}}` is not known of a {}", kind.unwrap_or_default().trim_end_matches('s'));
+                    let label = "expected `.address` or `.port`";
+                    found.push(Mistake::new(at, title).label(label));
+                }
+            }
+        });
+        found.into_iter().for_each(|mistake| self.mistakes.add(mistake));
+    }
+
+    /// The node of the system with this name, where the system is one of nodes.
+    pub(super) fn node(&self, name: &str) -> Option<&Node> {
+        match &self.run.system {
+            System::Nodes { nodes, .. } => nodes.get(name),
+            System::Lab { .. } => None,
+        }
+    }
+}

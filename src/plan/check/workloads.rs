@@ -1,0 +1,128 @@
+//! Workloads: whom they use, whether client and operation fit, and whether a retry could ever run.
+
+use std::time::Duration;
+
+use super::Checker;
+use crate::experiment::mistake::{Mistake, quoted};
+use crate::plan::parts::PartKind;
+use crate::plan::retry::{Jitter, RetryPolicy, Schedule};
+use crate::plan::workload::{Arrival, Client, Operation, Workload};
+
+impl Checker<'_> {
+    pub(super) fn check_workloads(&mut self) {
+        if self.run.workloads.is_empty() && self.root.find(&["workloads"]).is_none_or(|node| node.size() <= 1) {
+            let at = self.root.key_at(&["workloads"]);
+            let mistake = Mistake::new(at, "nothing uses the system").label("expected a workload under `workloads:`");
+            self.mistakes.add(mistake);
+        }
+        for (name, workload) in &self.run.workloads {
+            self.check_name(name);
+            self.check_target(name, workload);
+            self.check_client(name, workload);
+            self.check_patience(name, workload);
+        }
+    }
+
+    fn check_name(&mut self, name: &str) {
+        // `probe` is the harness's own.
+        let taken = self.parts.and_then(|parts| parts.nodes.get(name)).is_some_and(|node| node.kind.is_system());
+        if taken || name == crate::plan::system::PROBE {
+            self.key(&["workloads", name], format!("`{name}` is also a node"), "a workload needs a name of its own");
+        }
+    }
+
+    fn check_target(&mut self, name: &str, workload: &Workload) {
+        let Some(parts) = self.parts else { return };
+        let entries = || parts.nodes.iter().filter(|(_, node)| node.entry).map(|(name, _)| name.as_str());
+        if entries().any(|entry| entry == workload.to) {
+            return;
+        }
+        let title = match parts.nodes.get(&workload.to).map(|node| node.kind) {
+            Some(PartKind::Lab) => format!("workloads do not use `{}` of this lab", workload.to),
+            Some(PartKind::Workload) => format!("`{}` is a workload itself", workload.to),
+            _ => format!("no node is called {}", quoted(&workload.to)),
+        };
+        let mistake = self.mistake(&["workloads", name, "to"], title);
+        self.mistakes.add(mistake.known(&workload.to, "nodes that a workload may use", entries()));
+    }
+
+    fn check_client(&mut self, name: &str, workload: &Workload) {
+        if matches!(workload.client, Client::Tcp(_)) && !matches!(workload.operation, Operation::Echo { .. }) {
+            let operation = workload.operation.name();
+            let mistake = self
+                .mistake(&["workloads", name, "operation"], format!("the `tcp` client has no operation `{operation}`"))
+                .label("expected `echo: {}`")
+                .help(format!("`client: {{ http: {{}} }}` has `{operation}`"));
+            self.mistakes.add(mistake);
+        }
+        if let Operation::Request(request) = &workload.operation {
+            for (header, value) in &request.headers {
+                let path = ["workloads", name, "operation", "request", "headers", header];
+                let secret =
+                    ["authorization", "cookie", "proxy-authorization"].contains(&header.to_lowercase().as_str());
+                if secret && matches!(value, crate::plan::system::Value::Text(_)) {
+                    let mistake =
+                        self.mistake(&path, format!("`{header}` holds a secret")).label("written in the file");
+                    self.mistakes.add(mistake.help("give it by reference: `{ secret: { env: NAME } }`"));
+                }
+            }
+        }
+        if workload.arrival.peak().is_some_and(|rate| rate.get() > 1_000_000.0) {
+            let title = "no generator on one machine reaches this rate";
+            self.at(&["workloads", name, "arrival"], title, "expected at most 1,000,000 operations a second");
+        }
+        if let Arrival::Users { count, .. } = workload.arrival
+            && count > workload.max_in_flight
+        {
+            let title = format!("{count} users, and at most {} operations open at once", workload.max_in_flight);
+            let mistake = self.mistake(&["workloads", name, "arrival"], title).label("the rest is shed");
+            self.mistakes.add(mistake.help(format!("raise `max_in_flight` to {count}")));
+        }
+    }
+
+    /// Time-out, deadline and waits: each attempt must have a chance.
+    fn check_patience(&mut self, name: &str, workload: &Workload) {
+        let (attempt, deadline) = (workload.attempt_timeout, workload.deadline);
+        if attempt.0.is_zero() || deadline.0.is_zero() {
+            let key = if attempt.0.is_zero() { "attempt_timeout" } else { "deadline" };
+            self.at(&["workloads", name, key], format!("`{key}` is zero: every operation fails"), "");
+            return;
+        }
+        if deadline < attempt {
+            let which =
+                if self.root.find(&["workloads", name, "deadline"]).is_some() { "deadline" } else { "attempt_timeout" };
+            let mistake = self
+                .mistake(
+                    &["workloads", name, which],
+                    format!("the deadline of `{name}` is shorter than one attempt's time-out"),
+                )
+                .label(format!("deadline {deadline}, attempt_timeout {attempt}: no attempt that times out is retried"));
+            self.mistakes.add(mistake.help("a deadline spans all attempts of an operation and the waits between them"));
+            return;
+        }
+        let retries = workload.retry.attempts != Some(1) && workload.retry.schedule != Schedule::None;
+        let wait = shortest_first_wait(&workload.retry);
+        if retries && wait >= deadline.0 {
+            let wait = crate::units::Span(wait);
+            let title = format!("the retries of `{name}` can never run");
+            let label = format!("the first one waits {wait}, and the deadline is {deadline}");
+            self.at(&["workloads", name, "retry"], title, label);
+        }
+    }
+}
+
+/// The shortest wait before the first retry that chance allows.
+fn shortest_first_wait(retry: &RetryPolicy) -> Duration {
+    let (wait, jitter) = match retry.schedule {
+        Schedule::None | Schedule::Native => return Duration::ZERO,
+        Schedule::Fixed { wait, jitter } => (wait.0, jitter),
+        Schedule::Linear { step, cap, jitter, .. } => (step.0.min(cap.0), jitter),
+        Schedule::Exponential { base, cap, jitter, .. } => (base.0.min(cap.0), jitter),
+    };
+    match jitter {
+        Jitter::None | Jitter::Decorrelated => wait,
+        Jitter::Full => Duration::ZERO,
+        Jitter::Equal => wait / 2,
+        Jitter::PlusMinus(share) => wait.mul_f64(1.0 - share.get()),
+    }
+}
