@@ -3,9 +3,9 @@
 /// Asks for the shortest time slice, 100 µs, for this thread.
 ///
 /// The share of the cores stays the same. But the generator runs beside the system that it measures, in many short
-/// pieces, and a thread with a short slice is put on a core when it wakes (Linux 6.12 and later) instead of after
-/// the 3 ms of whoever has it: that wait would count as lateness. A kernel that knows no slices refuses, and then
-/// lateness says so by itself.
+/// pieces, and the scheduler (Linux 6.12 and later) lets a thread with a short slice go sooner when it wakes; that
+/// wait would count as lateness. Measured with a timer each 200 µs beside four busy loops on two cores: p99 of the
+/// wait 6.8 ms without, 3.5 ms with it. A kernel that knows no slices ignores or refuses it.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no wrapper has sched_setattr")]
 pub(super) fn ask_for_short_slices() {
