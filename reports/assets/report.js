@@ -125,7 +125,7 @@
   button("whole run", () => show(...whole));
   for (const fault of data.faults.slice(0, 4)) {
     const margin = Math.max((fault.end - fault.start) * 0.15, 100);
-    button(fault.name, () => show(fault.start - margin, fault.end + margin));
+    button(fault.name.length > 24 ? `${fault.name.slice(0, 23)}…` : fault.name, () => show(fault.start - margin, fault.end + margin));
   }
   button("closer", () => zoom(0.5));
   button("wider", () => zoom(2));
@@ -171,4 +171,10 @@
 
   tools.hidden = false;
   show(...whole);
+  // A moment can be pointed at from outside, in seconds: report.html#at=0.62, report.html#zoom=-0.5,1.5
+  const [, what, seconds] = location.hash.match(/^#(at|zoom)=([-\d.,]+)$/) ?? [];
+  const times = (seconds ?? "").split(",").map((text) => Number(text) * 1e3);
+  if (what === "at" && Number.isFinite(times[0])) point(times[0]);
+  if (what === "zoom" && times.length === 2 && times.every(Number.isFinite)) show(Math.min(...times), Math.max(...times));
+  if (what) document.getElementById("time").scrollIntoView();
 })();

@@ -26,7 +26,7 @@ struct Visit {
 }
 
 /// Opens a report from disk. Names resolve to nothing, so that not even the browser's own habits leave the machine.
-fn visit(browser: &Path, report: &Report) -> Visit {
+fn visit(browser: &Path, report: &Report, fragment: &str) -> Visit {
     let dir = tempfile::tempdir().unwrap();
     let page = dir.path().join("report.html");
     fs::write(&page, report::html(report)).unwrap();
@@ -43,7 +43,7 @@ fn visit(browser: &Path, report: &Report) -> Visit {
         .args(["--enable-logging=stderr", "--dump-dom", "--virtual-time-budget=2000"])
         .arg(format!("--log-net-log={}", net_log.display()))
         .arg(format!("--user-data-dir={}", dir.path().join("profile").display()))
-        .arg(format!("file://{}", page.display()))
+        .arg(format!("file://{}{fragment}", page.display()))
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -63,7 +63,7 @@ fn the_page_draws_and_runs_without_an_error_or_a_request() {
     };
     for report in [sample::held(), sample::hostile(), sample::not_ready()] {
         let charts = if report.runs.is_empty() { 0 } else { 18 };
-        let visit = visit(&browser, &report);
+        let visit = visit(&browser, &report, "");
         assert!(visit.dom.contains("</html>"), "the browser gave no page");
         assert_eq!(visit.console, [""; 0], "nothing on the console");
         // The browser asks its maker for the time, for news of itself and so on, whatever page is open.
@@ -78,4 +78,22 @@ fn the_page_draws_and_runs_without_an_error_or_a_request() {
             report.runs.is_empty() && visit.dom.contains("id=\"tools\"")
         );
     }
+}
+
+#[test]
+fn the_cursor_reads_every_chart_and_the_zoom_moves_every_axis() {
+    let Some(browser) = chromium() else {
+        eprintln!("skipped: no chromium is installed");
+        return;
+    };
+    let report = sample::held();
+    let pointed = visit(&browser, &report, "#at=0.5").dom;
+    // Half a second into the fault: without retries everything runs into the time-out of 250 ms.
+    for words in ["p50 250 ms  p90 250 ms", "0 of 50 ok", "timeout 500/s", "0/s ok, 500/s due"] {
+        assert!(pointed.contains(words), "{words}");
+    }
+    assert_eq!(pointed.matches("x1=\"500\" x2=\"500\"").count(), 18, "one cursor in all drawings");
+    let zoomed = visit(&browser, &report, "#zoom=-0.5,1.5").dom;
+    assert_eq!(zoomed.matches("viewBox=\"-500 0 2000 ").count(), 18, "one time axis");
+    assert!(zoomed.contains(">+500 ms</text>") && !zoomed.contains(">+4 s</text>"), "its labels follow");
 }

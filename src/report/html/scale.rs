@@ -85,7 +85,7 @@ impl Scale {
     /// Room for everything between the two, and at least for a decade.
     pub(super) fn log(min: f64, max: f64) -> Scale {
         let min = min.max(1.0) * 0.8;
-        Scale::Log { min, max: (max * 1.25).max(min * 10.0) }
+        Scale::Log { min, max: (max * 1.8).max(min * 10.0) }
     }
 
     /// How far from the top of a plot of this height.
