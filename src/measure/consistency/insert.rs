@@ -1,4 +1,7 @@
 //! An insert has a key of its own: in the end it is there, or it is not.
+//!
+//! Its value is `op`, the same for all its attempts: to repeat an insert is no change, so that a second acknowledgement
+//! is none of a second row. Where a system holds two rows under one key, its final read returns both.
 
 use super::value::Tag;
 use super::{Found, shown};
@@ -11,8 +14,6 @@ pub(super) struct Insert {
     /// When it was first acknowledged, in nanoseconds; [`Insert::NEVER`] if it was not.
     acknowledged: u64,
     op: u32,
-    /// How many attempts were acknowledged.
-    acknowledgements: u8,
     /// Whether an attempt may have had an effect.
     possible: bool,
     /// Whether its final read was answered, and so everything is said about it.
@@ -23,7 +24,13 @@ impl Insert {
     const NEVER: u64 = u64::MAX;
 
     pub(super) fn new(op: u32) -> Insert {
-        Insert { acknowledged: Insert::NEVER, op, acknowledgements: 0, possible: false, settled: false }
+        Insert { acknowledged: Insert::NEVER, op, possible: false, settled: false }
+    }
+
+    /// The operation that a value tells: `op`, or `op.attempt`.
+    pub(super) fn op_of(value: &str) -> Option<u32> {
+        let value = value.trim();
+        if value.contains('.') { Tag::parse(value) } else { Tag::parse(&format!("{value}.0")) }.map(|tag| tag.op)
     }
 
     pub(super) fn op(&self) -> u32 {
@@ -33,7 +40,6 @@ impl Insert {
     pub(super) fn attempt(&mut self, attempt: &Attempt) {
         if attempt.applied == Applied::Yes {
             self.acknowledged = self.acknowledged.min(attempt.end.0);
-            self.acknowledgements = self.acknowledgements.saturating_add(1);
         }
         self.possible |= attempt.applied != Applied::No;
     }
@@ -58,11 +64,11 @@ impl Insert {
             return;
         }
         let op = self.op;
-        let rows = value.unwrap_or_default().split(',').filter_map(Tag::parse).filter(|tag| tag.op == op).count();
-        if self.acknowledgements > 1 || rows > 1 {
+        let rows = value.unwrap_or_default().split(',').filter_map(Insert::op_of).filter(|row| *row == op).count();
+        if rows > 1 {
             found.duplicate(|| format!("{key}: operation {op} was inserted more than once: {}", shown(value)));
         }
-        if self.acknowledgements > 0 {
+        if self.acknowledged != Insert::NEVER {
             found.acknowledged();
             if rows == 0 {
                 let acknowledged = Moment(self.acknowledged);
@@ -83,10 +89,7 @@ impl Insert {
         if self.settled {
             return;
         }
-        if self.acknowledgements > 1 {
-            found.duplicate(|| format!("operation {} was inserted more than once", self.op));
-        }
-        if self.acknowledgements > 0 {
+        if self.acknowledged != Insert::NEVER {
             found.acknowledged();
             found.masked(Moment(self.acknowledged), || format!("operation {}: no final read was answered", self.op));
         }

@@ -1,8 +1,8 @@
 //! What became of a workload's writes: lost, masked, doubled, resurrected, or hidden behind stale reads.
 //!
-//! Every write attempt has a value of its own, `op.attempt`. So each value that shows up later (replaced by a write,
-//! returned by a read, or standing there in the end) tells which attempt it came from, and which acknowledged ones
-//! should have stood in its place.
+//! Every write attempt has a value of its own, `op.attempt`, and every insert a key of its own and the value `op`. So
+//! each value that shows up later (replaced by a write, returned by a read, or standing there in the end) tells where
+//! it came from, and which acknowledged ones should have stood in its place.
 //!
 //! ```text
 //! attempts ──▶ Checker ──▶ per key: register (chain of replaced values)
@@ -193,9 +193,12 @@ impl Checker {
 
     fn write(&mut self, attempt: &Attempt, access: Access, key: &str) {
         let own = Tag::of(attempt.op, attempt.attempt);
-        // A value that does not tell its attempt leaves no trace to follow.
-        let tag = own.filter(|own| attempt.value.as_deref().is_none_or(|value| Tag::parse(value) == Some(*own)));
-        let Some(tag) = tag else {
+        let tells = |value: &str| match access {
+            Access::Insert => Insert::op_of(value) == own.map(|own| own.op),
+            _ => Tag::parse(value) == own,
+        };
+        // A value that does not tell who wrote it leaves no trace to follow.
+        let Some(tag) = own.filter(|_| attempt.value.as_deref().is_none_or(tells)) else {
             if attempt.applied == Applied::Yes {
                 self.found.acknowledged();
                 self.found.masked(attempt.end, || {
@@ -204,16 +207,15 @@ impl Checker {
             }
             return;
         };
-        if access == Access::Insert {
-            self.inserts.entry(hash(key)).or_insert_with(|| Insert::new(tag.op)).attempt(attempt);
-            return;
-        }
-        let key = self.key(key);
-        if access == Access::Write {
-            let replaced = attempt.replaced.as_deref().filter(|_| attempt.applied == Applied::Yes);
-            key.register.write(tag, attempt, replaced);
-        } else {
-            key.list.append(Row::new(tag, attempt, None));
+        match access {
+            Access::Insert => {
+                self.inserts.entry(hash(key)).or_insert_with(|| Insert::new(tag.op)).attempt(attempt);
+            }
+            Access::Append => self.key(key).list.append(Row::new(tag, attempt, None)),
+            _ => {
+                let replaced = attempt.replaced.as_deref().filter(|_| attempt.applied == Applied::Yes);
+                self.key(key).register.write(tag, attempt, replaced);
+            }
         }
     }
 

@@ -247,9 +247,14 @@ fn an_insert_is_there_or_lost() {
     assert_eq!((fates(&found), found.lost_acknowledged), ((1, 0, 0), ms(&[10])));
     let found = History::default().done(Insert, "1.1", (0, 10)).without_final_read();
     assert_eq!((fates(&found), found.masked_acknowledged), ((0, 1, 0), ms(&[10])));
-    // The first attempt had no answer, but did it.
+    // The value may tell the operation alone. The first attempt had no answer, but did it; the second was no change.
+    let op = |record: &mut Attempt| record.value = Some("1".into());
+    let history = History::default().ended(Insert, "1.1", (0, 10), op).ended(Insert, "1.2", (20, 30), op);
+    assert_eq!(history.finally("1"), Consistency { acknowledged: 1, ..Consistency::default() });
     let found = History::default().silent(Insert, "1.1", (0, 10)).done(Insert, "1.2", (20, 30)).finally("1.1");
     assert_eq!((fates(&found), found.duplicates), ((0, 0, 0), 0));
+    // Something else under the key is not it.
+    assert_eq!(History::default().done(Insert, "1.1", (0, 10)).finally("2").lost, 1);
 }
 
 #[test]
