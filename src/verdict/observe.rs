@@ -299,14 +299,20 @@ fn of_writes(consistency: &Consistency, outages: &[(&str, &Outage)], metric: Met
         Metric::Lost => between(lost, lost + masked),
         Metric::Masked => Observed::exactly(masked),
         Metric::Rpo => {
+            // How far back a loss reaches has no bound but the fault's own end.
             let age = |writes: &[Moment]| {
-                let ages = windows.iter().filter_map(|(from, t0, to)| {
-                    let oldest = writes.iter().filter(|at| (from..=to).contains(at)).min()?;
+                let ages = windows.iter().filter_map(|(_, t0, to)| {
+                    let oldest = writes.iter().filter(|at| *at <= to).min()?;
                     Some(t0.saturating_since(*oldest).as_secs_f64())
                 });
                 ages.fold(0.0, f64::max)
             };
-            let low = age(&consistency.lost_acknowledged);
+            // Of several faults each has its own share of what was lost.
+            let shares: Option<Vec<u64>> = outages.iter().map(|(_, outage)| outage.rpo_age_ns).collect();
+            let low = match shares.as_deref() {
+                None | Some([]) => age(&consistency.lost_acknowledged),
+                Some(ages) => seconds(ages.iter().copied().max().unwrap_or(0)),
+            };
             between(low, low.max(age(&consistency.masked_acknowledged)))
         }
         other => Observed::not_applicable(format!("{other} is no figure of writes")),

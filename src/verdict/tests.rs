@@ -343,6 +343,7 @@ fn lost_holds_only_if_nothing_is_masked() {
         (&[2500, 2900], &[], "rpo <= 1s", Held, "500 ms"),
         (&[2500], &[2100], "rpo <= 600ms", Inconclusive, "500 ms to 900 ms"),
         (&[3500], &[], "rpo == 0s", Held, "0 s"),
+        (&[1500], &[], "rpo <= 1s", Failed, "1.50 s"),
     ] {
         let run = with(|run| {
             consistency(run).lost_acknowledged = at(lost);
@@ -360,6 +361,18 @@ fn never_steady_means_that_all_later_writes_count() {
         consistency(run).lost_acknowledged = vec![Moment(12_500 * MS)];
     });
     assert_eq!(line(run, "lost == 0").outcome, Failed);
+}
+
+#[test]
+fn each_fault_has_its_own_share_of_the_loss() {
+    let run = with(|run| {
+        consistency(run).lost_acknowledged = vec![Moment(2500 * MS)];
+        cut(run).rpo_age_ns = Some(500 * MS);
+        let slow = Outage { t0: Moment(8 * SECOND), rpo_age_ns: Some(0), ..outage("slow") };
+        run.workloads["orders"].classes["all"].outages.insert("slow".into(), slow);
+    });
+    assert_eq!(line(run.clone(), "rpo during fault.slow == 0s").outcome, Held);
+    assert_eq!(line(run, "rpo <= 1s").observed, "500 ms");
 }
 
 #[test]
