@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
+use super::consistency::Checker;
 use super::history::{Class, History, Op, Place, State, Trouble};
 use super::phases::{Interval, Phase, Timeline};
-use super::read::{Batch, Name, Record};
+use super::read::{Batch, Name, Record, Text};
 use super::samples::Sampler;
 use super::series::AttemptSeries;
 use super::tally::{Marks, Tally};
 use crate::clock::Moment;
-use crate::event::{Access, Applied, Event, Milestone, Outcome, What};
+use crate::event::{Access, Applied, Attempt, Event, Milestone, Outcome, What};
 use crate::plan::RunPlan;
 use crate::plan::Workload;
 use crate::plan::workload::Operation;
@@ -31,6 +32,8 @@ pub(crate) struct Assembled {
     pub(crate) connected: IndexMap<Arc<str>, u64>,
     /// Which classes write.
     pub(crate) writes: Vec<bool>,
+    /// What became of writes; none for operations without a state.
+    pub(crate) checker: Option<Checker>,
 }
 
 /// Where phases begin or end: between two neighbours every operation belongs to the same phases.
@@ -138,7 +141,6 @@ struct OneWorkload {
     open: HashMap<u64, OpenOp>,
     /// The class of each name, by number.
     classes: Vec<Option<Class>>,
-    /// The link of each name, by number, in `done.connected`.
     promotions: Vec<Promotion>,
     attempt_timeout_ns: u64,
     deadline_ns: u64,
@@ -174,6 +176,7 @@ impl OneWorkload {
                 sampler: Sampler::default(),
                 connected: IndexMap::new(),
                 writes: Vec::new(),
+                checker: None,
             },
             open: HashMap::new(),
             classes: Vec::new(),
@@ -204,6 +207,10 @@ impl OneWorkload {
             .access
             .map_or(self.writes, |access| matches!(access, Access::Write | Access::Insert | Access::Append));
         self.done.writes[index] |= writes;
+        if record.access.is_some() {
+            let attempt = stateful(record, known, names, text);
+            self.done.checker.get_or_insert_default().attempt(&attempt);
+        }
         let place =
             record.place.and_then(|place| u16::try_from(known.number(place)).ok()).map_or(Place::UNKNOWN, Place);
         let before = if self.open.is_empty() { None } else { self.open.remove(&record.op) };
@@ -334,6 +341,37 @@ impl OpenOp {
             }
         }
         open
+    }
+}
+
+/// The attempt as the consistency checks read it.
+fn stateful(record: &Record, known: &Known, names: &IndexSet<Arc<str>>, text: &[u8]) -> Attempt {
+    let name = |name| names[known.number(name)].clone();
+    let own = |part: Option<Text>| part.map(|part| String::from_utf8_lossy(part.of(text)).into());
+    Attempt {
+        workload: name(record.workload),
+        class: name(record.class),
+        op: record.op,
+        attempt: record.attempt,
+        hedge: record.hedge,
+        last: record.last,
+        access: record.access,
+        key: own(record.key),
+        value: own(record.value),
+        replaced: own(record.replaced),
+        due: record.due,
+        start: record.start,
+        connected: record.connected,
+        first_byte: None,
+        end: record.end,
+        outcome: record.outcome,
+        applied: record.applied,
+        code: record.code,
+        place: record.place.map(name),
+        link: record.link.map(name),
+        conn: record.conn,
+        retry_in: None,
+        why: None,
     }
 }
 

@@ -38,17 +38,18 @@ pub(crate) fn without_proof<'a>(
 }
 
 /// Lateness p99 over 5 ms in a phase.
-pub(crate) fn late<'a>(workload: &str, windows: impl Iterator<Item = (&'a String, &'a Window)>) -> Vec<Doubt> {
-    let late = windows
+pub(crate) fn late<'a>(workload: &str, windows: impl Iterator<Item = (&'a String, &'a Window)>) -> Option<Doubt> {
+    let late: Vec<String> = windows
         .filter(|(phase, window)| {
             // Nothing is due in the drain, and the warm-up's figures are not used.
             !matches!(phase.as_str(), "warmup" | "drain") && u128::from(window.lateness.p99_ns) > LATE.as_nanos()
         })
-        .map(|(phase, window)| {
-            let p99 = Span(Duration::from_nanos(window.lateness.p99_ns));
-            format!("{workload}: operations of {phase} started up to {p99} (p99) after they were due; 5ms are allowed")
-        });
-    late.map(|detail| doubt(DoubtRule::LateGenerator, detail)).collect()
+        .map(|(phase, window)| format!("{} in {phase}", Span(Duration::from_nanos(window.lateness.p99_ns))))
+        .collect();
+    (!late.is_empty()).then(|| {
+        let detail = format!("{workload}: operations started late, p99 {}; {} is allowed", late.join(", "), Span(LATE));
+        doubt(DoubtRule::LateGenerator, detail)
+    })
 }
 
 /// An operation due in a fault after which nothing started for 100 ms.

@@ -26,6 +26,7 @@ mod outage;
 mod pace;
 mod phases;
 mod read;
+mod rpo;
 mod run;
 mod samples;
 mod series;

@@ -4,8 +4,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::assemble::{Assembled, Assembler};
 use super::history::History;
+use super::model::{Measured, Outage};
 use super::phases::{Group, Interval, Timeline};
 use super::read::each_batch;
 use crate::clock::Moment;
@@ -239,6 +242,14 @@ pub(crate) fn workload(arrival: &str) -> String {
         "arrival":{arrival},"operation":{{"echo":{{"size":"64 B"}}}},"attempt_timeout":"250ms","deadline":"3s",
         "retry":{{"schedule":"none","on":[],"unknown_writes":true,"retry_after":"max"}},"max_in_flight":10000}}}}"#
     )
+}
+
+/// The outages of a made-up run of one workload, all classes together.
+pub(crate) fn run_outages(events: &Events, stream: &Stream) -> IndexMap<String, Outage> {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), &plan(&workload(CONSTANT)), events, stream);
+    let mut measured = Measured::from_run(dir.path()).unwrap();
+    measured.runs[0].workloads["w"].classes.swap_remove("all").unwrap().outages
 }
 
 /// Writes a whole run folder.

@@ -3,14 +3,16 @@
 use indexmap::IndexMap;
 
 use super::assemble::{Assembled, Cuts};
+use super::consistency::Checker;
 use super::history::{Class, View};
 use super::model::{
-    ClassFigures, Doubt, Figure, GeneratorHealth, LinkFigures, Outage, ToldMilestone, WireCount, WorkloadFigures,
+    ClassFigures, Consistency, Doubt, Figure, GeneratorHealth, LinkFigures, Outage, ToldMilestone, WireCount,
+    WorkloadFigures,
 };
 use super::outage::OutageContext;
 use super::phases::{Phase, Timeline};
 use super::tally::Tally;
-use super::{availability, doubts, pace};
+use super::{availability, doubts, pace, rpo};
 use crate::event::{Event, What};
 use crate::plan::workload::Arrival;
 use crate::plan::{Plan, RunPlan};
@@ -31,7 +33,8 @@ pub(crate) struct WorkloadContext<'a> {
 
 impl WorkloadContext<'_> {
     /// The figures of one workload; what makes its generator doubtful goes to `late`.
-    pub(crate) fn figures(&self, name: &str, assembled: Assembled, late: &mut Vec<Doubt>) -> WorkloadFigures {
+    pub(crate) fn figures(&self, name: &str, mut assembled: Assembled, late: &mut Vec<Doubt>) -> WorkloadFigures {
+        let checker = assembled.checker.take();
         let history = &assembled.history;
         let arrival = self.run.workloads.get(name).map(|workload| workload.arrival);
         let by_chance = matches!(arrival, Some(Arrival::Poisson(_) | Arrival::Users { .. }));
@@ -52,6 +55,16 @@ impl WorkloadContext<'_> {
             };
             classes.insert(class.to_string(), figures);
         }
+        let consistency = checker.map(|checker| self.consistency(name, checker));
+        if let Some(consistency) = &consistency {
+            let writes = |class: &str| {
+                let number = history.classes.iter().position(|known| **known == *class);
+                number.is_none_or(|number| assembled.writes[number])
+            };
+            for (_, figures) in classes.iter_mut().filter(|(class, _)| writes(class)) {
+                rpo::fill(figures.outages.values_mut(), consistency);
+            }
+        }
         let all = &classes[ALL];
 
         late.extend(doubts::late(name, all.windows.iter()));
@@ -69,7 +82,7 @@ impl WorkloadContext<'_> {
             closed_loop,
             missing: if closed_loop { self.missing(&total) } else { None },
             wire: self.wire(&assembled),
-            consistency: None,
+            consistency,
             availability: availability::at_client(view, impact, self.plan.sla.as_ref(), &unavailability, resolution),
             series: assembled.series.series(view),
             generator: self.generator(name, &total),
@@ -91,6 +104,18 @@ impl WorkloadContext<'_> {
         let outage = |group| -> Outage { context.outage(group) };
         let outages = self.timeline.groups.iter().map(|group| (group.name.clone(), outage(group))).collect();
         ClassFigures { windows, outages }
+    }
+
+    /// What became of its writes, by what stands there in the end.
+    fn consistency(&self, name: &str, mut checker: Checker) -> Consistency {
+        for event in self.events {
+            if let What::FinalRead { workload, key, value, ok } = &event.what
+                && workload == name
+            {
+                checker.final_read(key, value.as_deref(), *ok);
+            }
+        }
+        checker.finish()
     }
 
     /// The mean of operations a second in a phase.

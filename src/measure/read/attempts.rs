@@ -124,15 +124,14 @@ fn parse(mut text: Vec<u8>, names: &mut Names, frame: u64) -> Batch {
     let mut extra = Vec::new();
     let (mut bad, mut first_bad) = (0, None);
     let mut from = 0;
-    while let Some(len) = text[from..].iter().position(|&byte| byte == b'\n') {
-        let line = &text[from..from + len];
-        if !line.is_empty() {
-            match record::read(line, from, names, &mut extra, text.len()) {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    bad += 1;
-                    first_bad.get_or_insert_with(|| error.to_string());
-                }
+    while from < text.len() {
+        let (len, record) = record::read(&text, from, names, &mut extra);
+        match record {
+            Ok(record) => records.push(record),
+            Err(_) if len == 0 => {}
+            Err(error) => {
+                bad += 1;
+                first_bad.get_or_insert_with(|| error.to_string());
             }
         }
         from += len + 1;

@@ -7,4 +7,4 @@ mod record;
 
 pub(crate) use attempts::{Batch, each_batch};
 pub(crate) use folder::{events, plan};
-pub(crate) use record::{Name, Record};
+pub(crate) use record::{Name, Record, Text};

@@ -91,32 +91,31 @@ impl Names {
     }
 }
 
-/// Reads one line, which stands at `from` in its batch's text. Texts that the line holds in escaped form go to
-/// `extra`, which will stand at `extra_from` in that text.
+/// Reads the line that begins at `from`; its length, without the line break, comes first. Texts that it holds in
+/// escaped form go to `extra`, which will stand behind `text`.
 pub(super) fn read(
-    line: &[u8],
+    text: &[u8],
     from: usize,
     names: &mut Names,
     extra: &mut Vec<u8>,
-    extra_from: usize,
-) -> Result<Record, serde_json::Error> {
-    match canonical(line, from, names) {
-        Some(record) => Ok(record),
-        None => {
-            let attempt: Attempt = serde_json::from_slice(line)?;
-            Ok(any_order(&attempt, Text::new(from, line.len()), names, extra, extra_from))
-        }
+) -> (usize, Result<Record, serde_json::Error>) {
+    // Looking for the line break first would cost as much as reading the line.
+    if let Some(record) = canonical(text, from, names) {
+        return (record.line.len as usize, Ok(record));
     }
+    let len = text[from..].iter().position(|&byte| byte == b'\n').unwrap_or(text.len() - from);
+    let attempt = serde_json::from_slice::<Attempt>(&text[from..from + len]);
+    (len, attempt.map(|attempt| any_order(&attempt, Text::new(from, len), names, extra, text.len())))
 }
 
 /// Reads a line in the order in which serde writes [`Attempt`]; none for any other, and for escaped or
 /// non-ASCII text.
-fn canonical(line: &[u8], from: usize, names: &mut Names) -> Option<Record> {
-    let mut at = Cursor { line, at: 0, from };
+fn canonical(text: &[u8], from: usize, names: &mut Names) -> Option<Record> {
+    let mut at = Cursor { text, at: from };
     at.expect(b"{\"workload\":")?;
-    let workload = names.intern(at.string()?.of_line(&at))?;
+    let workload = names.intern(at.string()?.of(at.text))?;
     at.expect(b",\"class\":")?;
-    let class = names.intern(at.string()?.of_line(&at))?;
+    let class = names.intern(at.string()?.of(at.text))?;
     at.expect(b",\"op\":")?;
     let op = at.number()?;
     at.expect(b",\"attempt\":")?;
@@ -124,7 +123,7 @@ fn canonical(line: &[u8], from: usize, names: &mut Names) -> Option<Record> {
     let hedge = at.eat(b",\"hedge\":true");
     let last = at.eat(b",\"last\":true");
     let access = match at.eat(b",\"access\":") {
-        true => Some(access(at.string()?.of_line(&at))?),
+        true => Some(access(at.string()?.of(at.text))?),
         false => None,
     };
     let key = at.optional_string(b",\"key\":")?;
@@ -139,26 +138,26 @@ fn canonical(line: &[u8], from: usize, names: &mut Names) -> Option<Record> {
     at.expect(b",\"end_ns\":")?;
     let end = Moment(at.number()?);
     at.expect(b",\"outcome\":")?;
-    let outcome = outcome(at.string()?.of_line(&at))?;
+    let outcome = outcome(at.string()?.of(at.text))?;
     at.expect(b",\"applied\":")?;
-    let applied = applied(at.string()?.of_line(&at))?;
+    let applied = applied(at.string()?.of(at.text))?;
     let code = match at.optional_number(b",\"code\":")? {
         Some(code) => Some(u16::try_from(code).ok()?),
         None => None,
     };
     let place = match at.optional_string(b",\"place\":")? {
-        Some(place) => Some(names.intern(place.of_line(&at))?),
+        Some(place) => Some(names.intern(place.of(at.text))?),
         None => None,
     };
     let link = match at.optional_string(b",\"link\":")? {
-        Some(link) => Some(names.intern(link.of_line(&at))?),
+        Some(link) => Some(names.intern(link.of(at.text))?),
         None => None,
     };
     let conn = at.optional_number(b",\"conn\":")?;
     at.optional_number(b",\"retry_in_ns\":")?;
     at.optional_string(b",\"why\":")?;
     at.expect(b"}")?;
-    (at.at == line.len()).then_some(Record {
+    matches!(text.get(at.at), None | Some(b'\n')).then_some(Record {
         workload,
         class,
         op,
@@ -179,7 +178,7 @@ fn canonical(line: &[u8], from: usize, names: &mut Names) -> Option<Record> {
         place,
         link,
         conn,
-        line: Text::new(from, line.len()),
+        line: Text::new(from, at.at - from),
     })
 }
 
@@ -218,26 +217,16 @@ fn any_order(attempt: &Attempt, line: Text, names: &mut Names, extra: &mut Vec<u
     }
 }
 
-impl Text {
-    /// The bytes that it stands for in the line being read.
-    fn of_line<'a>(self, cursor: &Cursor<'a>) -> &'a [u8] {
-        let from = self.from as usize - cursor.from;
-        &cursor.line[from..from + self.len as usize]
-    }
-}
-
-/// A place in a line.
+/// A place in a text.
 struct Cursor<'a> {
-    line: &'a [u8],
+    text: &'a [u8],
     at: usize,
-    /// Where the line stands in its batch's text.
-    from: usize,
 }
 
 impl Cursor<'_> {
     #[inline]
     fn eat(&mut self, literal: &[u8]) -> bool {
-        let found = self.line[self.at..].starts_with(literal);
+        let found = self.text[self.at..].starts_with(literal);
         if found {
             self.at += literal.len();
         }
@@ -254,12 +243,12 @@ impl Cursor<'_> {
     fn number(&mut self) -> Option<u64> {
         let begin = self.at;
         let mut number = 0u64;
-        while let Some(digit @ b'0'..=b'9') = self.line.get(self.at) {
+        while let Some(digit @ b'0'..=b'9') = self.text.get(self.at) {
             number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
             self.at += 1;
         }
         // JSON knows no leading zeros: `01` is left to serde, which refuses it.
-        let leading_zero = self.at - begin > 1 && self.line[begin] == b'0';
+        let leading_zero = self.at - begin > 1 && self.text[begin] == b'0';
         (self.at > begin && !leading_zero).then_some(number)
     }
 
@@ -267,12 +256,12 @@ impl Cursor<'_> {
     #[inline]
     fn string(&mut self) -> Option<Text> {
         self.expect(b"\"")?;
-        let rest = &self.line[self.at..];
+        let rest = &self.text[self.at..];
         let len = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || !(0x20..0x80).contains(&byte))?;
         if rest[len] != b'"' {
             return None;
         }
-        let text = Text::new(self.from + self.at, len);
+        let text = Text::new(self.at, len);
         self.at += len + 1;
         Some(text)
     }
@@ -392,7 +381,9 @@ mod tests {
         fn both_parsers_read_the_same(attempt in any_attempt()) {
             let line = serde_json::to_vec(&attempt).unwrap();
             let (mut names, mut extra) = (Names::default(), Vec::new());
-            let read = read(&line, 0, &mut names, &mut extra, line.len()).unwrap();
+            let (len, read) = read(&line, 0, &mut names, &mut extra);
+            let read = read.unwrap();
+            prop_assert_eq!(len, line.len());
             let text = [line.as_slice(), &extra].concat();
             let (mut names_too, mut extra_too) = (Names::default(), Vec::new());
             let slow =
@@ -403,7 +394,7 @@ mod tests {
 
         #[test]
         fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read(&line, 0, &mut Names::default(), &mut Vec::new(), line.len());
+            let _ = read(&line, 0, &mut Names::default(), &mut Vec::new());
         }
     }
 
@@ -421,15 +412,19 @@ mod tests {
     fn a_line_in_another_order_is_read_all_the_same() {
         let line = LINE.replace(r#""class":"write","op":7"#, r#""op" : 7, "class":"write""#);
         assert_eq!(canonical(line.as_bytes(), 0, &mut Names::default()), None);
-        let record = read(line.as_bytes(), 0, &mut Names::default(), &mut Vec::new(), line.len()).unwrap();
-        assert_eq!(record.op, 7);
+        let (_, record) = read(line.as_bytes(), 0, &mut Names::default(), &mut Vec::new());
+        assert_eq!(record.unwrap().op, 7);
     }
 
     #[test]
     fn half_a_line_is_refused() {
         for len in 0..LINE.len() {
-            let line = &LINE.as_bytes()[..len];
-            assert!(read(line, 0, &mut Names::default(), &mut Vec::new(), len).is_err(), "{len}");
+            let (read_len, record) = read(&LINE.as_bytes()[..len], 0, &mut Names::default(), &mut Vec::new());
+            assert!(record.is_err() && read_len == len, "{len}");
+            // Nor does it borrow from the next line.
+            let text = [&LINE.as_bytes()[..len], b"\n", LINE.as_bytes()].concat();
+            let (read_len, record) = read(&text, 0, &mut Names::default(), &mut Vec::new());
+            assert!(record.is_err() && read_len == len, "{len}");
         }
     }
 }
