@@ -16,6 +16,7 @@ mod action;
 mod conductor;
 mod folder;
 mod in_force;
+pub mod keeper;
 mod permit;
 mod pulse;
 mod recorder;

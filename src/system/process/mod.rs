@@ -13,6 +13,8 @@ pub mod log;
 pub mod proc;
 pub mod server;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use server::{Server, ServerSpec};
 pub use supervisor::{Exit, Launch, Signal, Started, Supervisor, SupervisorError};

@@ -13,6 +13,8 @@ pub struct Stat {
     pub parent: u32,
     /// Its process group.
     pub group: u32,
+    /// Its session.
+    pub session: u32,
     /// When it started, in clock ticks since the host did: with the id it names one process for ever.
     pub start_time: u64,
 }
@@ -33,6 +35,7 @@ impl Stat {
             state: fields.first()?.chars().next()?,
             parent: number(4)? as u32,
             group: number(5)? as u32,
+            session: number(6)? as u32,
             start_time: number(22)?,
         })
     }
@@ -54,10 +57,12 @@ pub fn all() -> Vec<Stat> {
     entries.flatten().filter_map(|entry| Stat::of(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// Whether a process was started with `NAME=value` in its environment; children inherit it, daemons too.
-pub fn has_env(pid: u32, entry: &str) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|have| have == entry.as_bytes()))
+/// A variable of the environment that a process was started with; children inherit it, daemons too.
+pub fn env(pid: u32, name: &str) -> Option<String> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let text =
+        environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    Some(String::from_utf8_lossy(text).into_owned())
 }
 
 #[cfg(test)]
@@ -68,7 +73,7 @@ mod tests {
     fn a_name_with_parentheses_and_blanks_is_no_trouble() {
         let line = "77 (a) b (c) S 5 77 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 0 0";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!(stat, Stat { pid: 77, state: 'S', parent: 5, group: 77, start_time: 123_456 });
+        assert_eq!(stat, Stat { pid: 77, state: 'S', parent: 5, group: 77, session: 1, start_time: 123_456 });
     }
 
     #[test]
