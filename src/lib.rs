@@ -38,3 +38,5 @@ pub mod measure;
 pub mod verdict;
 
 pub mod report;
+
+pub mod cli;

@@ -92,10 +92,7 @@ fn draw_until(done: &AtomicBool, pulse: &Pulse, stop: &StopSwitch, colour: bool)
                     KeyCode::Char('q') => stop.request(StopReason::Interrupt, "`q` was pressed"),
                     // Raw mode keeps the terminal from sending the signal; the second one ends at once as ever.
                     _ if interrupt => {
-                        let _ = rustix::process::kill_process(
-                            rustix::process::getpid(),
-                            rustix::process::Signal::INT,
-                        );
+                        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
                     }
                     _ => {}
                 }

@@ -1,10 +1,26 @@
 //! The command line: one file a command, and the exit codes.
 
+mod check;
 mod exit;
+mod heal;
+mod init;
+mod live;
+mod report;
+mod resolve;
+mod run;
+mod signals;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use indexmap::IndexMap;
+use sha2::{Digest, Sha256};
+
+use crate::experiment;
+use crate::report::MANIFEST_FILE;
+use crate::run::{LOCK_FILE, keeper};
 
 pub use exit::Exit;
 
@@ -56,11 +72,7 @@ pub enum Command {
     },
     /// The run's keeper; started by `run`, of no use by hand.
     #[command(name = "__keeper", hide = true)]
-    Keeper {
-        /// The arguments that the run gives.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Keeper,
 }
 
 /// What changes an experiment from outside.
@@ -172,4 +184,105 @@ pub struct InitArgs {
     /// The file to write; it must not exist.
     #[arg(default_value = "experiment.yaml")]
     pub file: PathBuf,
+}
+
+impl Overrides {
+    fn as_experiment(&self) -> experiment::Overrides {
+        experiment::Overrides {
+            set: self.set.clone(),
+            smoke: self.smoke,
+            seed: self.seed,
+            repeat: self.repeat,
+            no_faults: self.no_faults,
+        }
+    }
+}
+
+/// Does what the command line asks for.
+///
+/// Returns the exit code.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Mistake.code() } else { Exit::Held.code() };
+        }
+    };
+    logs();
+    let exit = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(args),
+        Command::Plan(args) => check::plan(args),
+        Command::Report(args) => report::report(args),
+        Command::Heal(args) => heal::heal(args),
+        Command::Init(args) => init::init(args),
+        Command::Schema => {
+            write_stdout(&format!("{:#}\n", crate::plan::json_schema()));
+            Exit::Held
+        }
+        Command::Completions { shell } => init::completions(*shell),
+        Command::Man { dir } => init::man(dir),
+        Command::Keeper => return keeper::main(),
+    };
+    exit.code()
+}
+
+/// Logs go to stderr, and only if asked for: `BROWNOUT_LOG=debug`.
+fn logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BROWNOUT_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Whether colour is wanted: `NO_COLOR` is not set, and stderr is a terminal that has it.
+fn colour() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Something for people, on stderr; a terminal that is gone is no reason to fail.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// A result, on stdout; a reader that went away is no reason to fail.
+fn write_stdout(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// An error with its causes, one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// SHA-256 of every file of a run folder but its lock and its manifest, in hexadecimal, by path inside it.
+fn hashes(dir: &Path) -> std::io::Result<IndexMap<String, String>> {
+    let mut folders = vec![dir.to_owned()];
+    let mut hashes = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
+            if path.is_file() && ![MANIFEST_FILE, LOCK_FILE].contains(&name.as_str()) {
+                let mut hash = Sha256::new();
+                let mut file = std::fs::File::open(&path)?;
+                let mut block = vec![0; 1 << 16];
+                loop {
+                    match file.read(&mut block)? {
+                        0 => break,
+                        read => hash.update(&block[..read]),
+                    }
+                }
+                hashes.insert(name, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+            }
+        }
+    }
+    Ok(hashes.into_iter().collect())
 }

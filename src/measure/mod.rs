@@ -40,6 +40,8 @@ mod workload;
 
 pub use model::*;
 
+use crate::plan::{Plan, RunPlan};
+
 /// A run folder that cannot be measured at all; anything less is named in [`Measured::missing`].
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
@@ -71,5 +73,11 @@ impl Measured {
             runs.extend(run::measure(&dir.join(&run.folder), &plan, run, &mut missing)?);
         }
         Ok(Measured { plan, runs, missing })
+    }
+
+    /// Measures one run of a plan as far as it has come, while it goes on; none if nothing was recorded yet.
+    pub fn of_one(root: &Path, plan: &Plan, run: &RunPlan) -> Result<Option<MeasuredRun>, MeasureError> {
+        // What is missing of a run under way is what has not happened yet.
+        run::measure(&root.join(&run.folder), plan, run, &mut Vec::new())
     }
 }

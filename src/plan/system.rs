@@ -60,6 +60,7 @@ pub enum NodeKind {
 ///
 /// In `command`, `env`, `files` and `ready`, `${links.NAME.address}`, `${links.NAME.port}`, `${nodes.NAME.address}`,
 /// `${nodes.NAME.port}` and `${dir}` (a folder of its own inside the run folder) are filled in when it starts.
+/// `${nodes.self.name}`, `${nodes.self.address}` and `${nodes.self.port}` are its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// The program with its arguments.

@@ -4,15 +4,17 @@
 //! [`Stage::take_down`] heals everything and says so.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::RunError;
 use super::action::act;
 use super::in_force::{InForce, Traffic, action_proof, node_proof};
+use super::keeper::{Keeper, Notice, Undo};
 use super::permit::Permits;
 use super::pulse::Pulse;
 use super::recorder::{Listener, Recorder};
@@ -25,10 +27,9 @@ use super::watch::{GuardWatch, LOOK_BACK, Look, Watch};
 use crate::backend::{Backend, Embedded};
 use crate::clock::{Moment, RunClock, wall_ns};
 use crate::event::{Event, Proof, StopReason, What};
-use crate::plan::fault::Fault;
-use crate::plan::{CheckWhen, LabCatalogue, RunPlan};
+use crate::plan::fault::{Fault, FaultKind};
+use crate::plan::{Allow, CheckWhen, LabCatalogue, RunPlan};
 use crate::proxy::{self, LinkSpec};
-use crate::system::process::Supervisor;
 use crate::system::{LinkAddresses, NodeAct, Surroundings, System, Teller};
 use crate::topology::Topology;
 use crate::workload::{Load, LoadSpec};
@@ -42,6 +43,9 @@ const OVERTIME: Duration = Duration::from_secs(3600);
 /// How long what is open may take to finish after a stop that somebody asked for.
 const SHORT_DRAIN: Duration = Duration::from_secs(1);
 
+/// How often the service is probed.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+
 /// How long the final reads may take.
 const FINAL_READS: Duration = Duration::from_secs(10);
 
@@ -53,8 +57,8 @@ pub struct Setup<'a> {
     pub labs: &'a dyn LabCatalogue,
     /// Its folder, already made.
     pub dir: &'a Path,
-    /// Who starts the system's processes.
-    pub supervisor: Arc<dyn Supervisor>,
+    /// How the keeper is started: [`Keeper::command`], but in tests.
+    pub keeper: std::process::Command,
     /// What it may reach.
     pub permits: Permits,
     /// How it is stopped.
@@ -66,7 +70,7 @@ pub struct Setup<'a> {
     /// The schedule without its faults.
     pub no_faults: bool,
     /// Tells from the files so far whether the baseline held its own expectations; else what did not hold.
-    pub judge_baseline: &'a (dyn Fn(&Path) -> Result<(), String> + Sync),
+    pub judge_baseline: &'a dyn Fn() -> Result<(), String>,
 }
 
 /// The run stops; why is in the [`StopSwitch`].
@@ -78,7 +82,7 @@ pub async fn conduct(mut setup: Setup<'_>) -> Result<(), RunError> {
     let secrets = Secrets::of(setup.plan)?;
     let listeners = std::mem::take(&mut setup.listeners);
     let recorder = Recorder::start(setup.dir, clock, secrets, listeners).map_err(RunError::Record)?;
-    let ended = match Stage::set_up(&setup, clock, recorder.clone()).await {
+    let ended = match Stage::set_up(&mut setup, clock, recorder.clone()).await {
         Ok(mut stage) => {
             let _ = stage.perform(&setup).await;
             stage.take_down(&setup).await;
@@ -100,20 +104,21 @@ struct Stage {
     clock: RunClock,
     recorder: Arc<Recorder>,
     backend: Arc<Embedded>,
-    system: System,
+    system: Arc<System>,
     topology: Topology,
     news: mpsc::UnboundedReceiver<Event>,
     schedule: Schedule,
     in_force: IndexMap<String, InForce>,
-    leases: Arc<Mutex<Vec<(String, Moment)>>>,
+    keeper: Arc<Keeper>,
     loads: Vec<Arc<Load>>,
     links: LinkAddresses,
     watch: Option<Watch>,
+    probes: JoinSet<()>,
 }
 
 impl Stage {
     /// Starts the system, opens the links, waits until it is ready, and runs the checks of before.
-    async fn set_up(setup: &Setup<'_>, clock: RunClock, recorder: Arc<Recorder>) -> Result<Stage, RunError> {
+    async fn set_up(setup: &mut Setup<'_>, clock: RunClock, recorder: Arc<Recorder>) -> Result<Stage, RunError> {
         let plan = setup.plan;
         setup.pulse.update(|beat| beat.doing = "starting the system".into());
         let backend = Arc::new(Embedded::start(0, clock)?);
@@ -136,15 +141,16 @@ impl Stage {
                 }
             })
         });
+        let keeper = Arc::new(start_keeper(setup)?);
         let secrets = recorder.secrets().clone();
         let surroundings = Surroundings {
             teller,
             dir: setup.dir.to_owned(),
-            supervisor: setup.supervisor.clone(),
+            supervisor: keeper.clone(),
             conceal: Arc::new(move |text| secrets.conceal(text).into_owned()),
             reveal: Arc::new(|value| super::secrets::resolve(value).map_err(|error| error.to_string())),
         };
-        let system = System::bind(&plan.system, surroundings)?;
+        let system = Arc::new(System::bind(&plan.system, surroundings)?);
         let started = async {
             let links = open_links(&backend, &system, &topology, &setup.permits)?;
             system.start(&links).await?;
@@ -174,10 +180,11 @@ impl Stage {
             news,
             schedule,
             in_force: IndexMap::new(),
-            leases: Arc::default(),
+            keeper,
             loads: Vec::new(),
             links,
             watch: None,
+            probes: JoinSet::new(),
         })
     }
 
@@ -203,13 +210,14 @@ impl Stage {
             beat.phases = all.map(|(name, from, to)| (name.to_owned(), from, to)).collect();
         });
 
+        self.start_probes();
         self.phase("warmup", begin, begin);
         self.until(setup, baseline).await?;
         self.phase("baseline", baseline, baseline);
         self.watch = self.start_watch(setup).ok();
         self.until(setup, origin).await?;
         self.recorder.flush();
-        if let Err(why) = (setup.judge_baseline)(setup.dir) {
+        if let Err(why) = (setup.judge_baseline)() {
             setup.stop.request(StopReason::Baseline, format!("the baseline does not hold: {why}"));
             return Err(Stopping);
         }
@@ -302,7 +310,7 @@ impl Stage {
             let target = self.links.get(&link).map(ToString::to_string).unwrap_or_default();
             let backend = self.backend.clone();
             let on = link.clone();
-            let max_rate = plan.allow.iter().map(|allow| allow.max_rate).min_by(|a, b| a.get().total_cmp(&b.get()));
+            let allowed = setup.permits.allowed().iter().map(|allow| allow.max_rate);
             let load = Load::start(LoadSpec {
                 name: name.clone(),
                 plan: workload.clone(),
@@ -315,7 +323,7 @@ impl Stage {
                 sink: self.recorder.sink(),
                 conn_of: Arc::new(move |peer| backend.connection_from(&on, peer)),
                 permit: setup.permits.as_fn(),
-                max_rate: if setup.permits.has_hosts() { max_rate } else { None },
+                max_rate: allowed.min_by(|a, b| a.get().total_cmp(&b.get())),
             })?;
             self.loads.push(Arc::new(load));
         }
@@ -329,12 +337,6 @@ impl Stage {
         looks.push(ticker::look(self.clock, self.recorder.clone(), self.backend.clone(), &self.loads, &setup.pulse));
         let recorder = self.recorder.clone();
         looks.push(Box::new(move |_| recorder.failure().map(|why| (StopReason::Disk, why.to_owned()))));
-        let leases = self.leases.clone();
-        looks.push(Box::new(move |now| {
-            let leases = leases.lock().expect("no holder panics");
-            let ended = leases.iter().find(|(_, until)| *until < now)?;
-            Some((StopReason::Lease, format!("the lease of fault {} has ended", ended.0)))
-        }));
         for guard in &setup.plan.guards {
             let Some(watched) = GuardWatch::new(guard) else { continue };
             for load in self.loads.iter().filter(|load| watched.workload().is_none_or(|name| name == &**load.name())) {
@@ -347,6 +349,22 @@ impl Stage {
         Watch::start(self.clock, setup.stop.clone(), looks)
     }
 
+    /// The probe at the service: it asks directly, over no link, and so meets no fault of a link.
+    fn start_probes(&mut self) {
+        for node in self.system.probed() {
+            let (system, recorder) = (self.system.clone(), self.recorder.clone());
+            self.probes.spawn(async move {
+                let mut ticks = tokio::time::interval(PROBE_EVERY);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    let ok = system.probe(&node).await;
+                    recorder.event(What::Probe { node: node.clone(), ok });
+                }
+            });
+        }
+    }
+
     async fn inject(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
         let Some(fault) = setup.plan.faults.get(name) else { return };
         let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
@@ -356,6 +374,9 @@ impl Stage {
         if strike.is_empty() {
             let text = format!("fault {name} hits nobody: its selectors match nothing just now");
             self.recorder.event(What::Note { text });
+        }
+        if let Err(error) = self.keeper.lease(name, fault.lease.0, undo_of(fault, setup.permits.allowed())) {
+            return setup.stop.request(StopReason::Keeper, error.to_string());
         }
         self.tell_counters();
         let (in_force, at, last_hit, mechanism, in_flight_bytes) = match strike {
@@ -396,14 +417,12 @@ impl Stage {
             What::FaultInjected { fault: name.into(), kind, planned, last_hit, hit, mechanism, in_flight_bytes },
         );
         self.schedule.injected(name, at);
-        self.leases.lock().expect("no holder panics").push((name.to_owned(), at + fault.lease.0));
         self.in_force.insert(name.to_owned(), in_force);
         self.show_in_force(setup);
     }
 
     async fn heal(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
         let Some(in_force) = self.in_force.shift_remove(name) else { return };
-        self.leases.lock().expect("no holder panics").retain(|(other, _)| other != name);
         let mut at = self.clock.now();
         let proof = match in_force {
             InForce::Links(injection, _) => {
@@ -430,6 +449,8 @@ impl Stage {
                 action_proof(ok, said)
             }
         };
+        // A keeper that is lost has told so itself.
+        let _ = self.keeper.release(name);
         self.tell_counters();
         self.recorder.event_at(at, What::FaultHealed { fault: name.into(), planned, proof });
         self.schedule.healed(name, at);
@@ -533,6 +554,7 @@ impl Stage {
             self.check(setup, CheckWhen::Final).await;
         }
         self.tell_counters();
+        self.probes.shutdown().await;
         drop(self.watch.take());
         ticker::tell_generators(&self.recorder, &self.loads);
         setup.pulse.update(|beat| beat.doing = "ending the system".into());
@@ -540,6 +562,9 @@ impl Stage {
         drop(std::mem::take(&mut self.loads));
         if let Err(error) = self.system.stop().await {
             self.recorder.event(What::Note { text: format!("the system did not end in good order: {error}") });
+        }
+        if let Err(error) = self.keeper.end() {
+            self.recorder.event(What::Note { text: error.to_string() });
         }
     }
 
@@ -557,6 +582,27 @@ impl Stage {
             }
         }
     }
+}
+
+/// The keeper of this run; what it tells unasked ends the run.
+fn start_keeper(setup: &mut Setup<'_>) -> Result<Keeper, RunError> {
+    let command = std::mem::replace(&mut setup.keeper, std::process::Command::new("/bin/false"));
+    let stop = setup.stop.clone();
+    Ok(Keeper::start(command, setup.dir, move |notice| match notice {
+        Notice::LeaseEnded { fault, undone } => {
+            let undone = undone.map(|said| format!("; undone by the keeper: {said}")).unwrap_or_default();
+            stop.request(StopReason::Lease, format!("fault {fault} outlived its lease{undone}"));
+        }
+        Notice::Lost => stop.request(StopReason::Keeper, "the keeper is lost"),
+        // The system looks at its own processes.
+        Notice::Exited { .. } => {}
+    })?)
+}
+
+/// How the keeper undoes a fault without us; faults on our own links and processes go when we do.
+fn undo_of(fault: &Fault, allowed: &[Allow]) -> Option<Undo> {
+    let FaultKind::Action { undo, .. } = &fault.kind else { return None };
+    Some(Undo { action: undo.clone()?, allow: allowed.to_vec() })
 }
 
 /// A proxy for each link; says where each listens.

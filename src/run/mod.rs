@@ -69,6 +69,9 @@ pub enum RunError {
     /// The system did not start, or did not become ready.
     #[error(transparent)]
     System(#[from] SystemError),
+    /// The keeper could not start.
+    #[error("the keeper cannot start")]
+    Keeper(#[from] keeper::KeeperError),
     /// A workload could not start.
     #[error(transparent)]
     Load(#[from] LoadError),

@@ -13,15 +13,15 @@ use crate::plan::{Action, Allow, Plan, RunPlan};
 /// What may be reached.
 #[derive(Clone, Debug, Default)]
 pub struct Permits {
-    hosts: Arc<Vec<String>>,
+    allow: Arc<Vec<Allow>>,
     addresses: Arc<RwLock<BTreeSet<IpAddr>>>,
 }
 
 impl Permits {
     /// Loopback, and the allowed hosts if `--allow-remote` was given.
     pub fn new(allow: &[Allow], allow_remote: bool) -> Permits {
-        let hosts = if allow_remote { allow.iter().map(|allow| allow.host.clone()).collect() } else { Vec::new() };
-        let permits = Permits { hosts: Arc::new(hosts), addresses: Arc::default() };
+        let allow = if allow_remote { allow.to_vec() } else { Vec::new() };
+        let permits = Permits { allow: Arc::new(allow), addresses: Arc::default() };
         permits.refresh();
         permits
     }
@@ -30,7 +30,7 @@ impl Permits {
     ///
     /// Addresses seen before stay permitted, since the connections to them are still ours.
     pub fn refresh(&self) {
-        let resolved = self.hosts.iter().filter_map(|host| (host.as_str(), 0).to_socket_addrs().ok()).flatten();
+        let resolved = self.allow.iter().filter_map(|allow| (allow.host.as_str(), 0).to_socket_addrs().ok()).flatten();
         let resolved: Vec<IpAddr> = resolved.map(|address| address.ip()).collect();
         self.addresses.write().expect("no holder panics").extend(resolved);
     }
@@ -41,9 +41,9 @@ impl Permits {
         ip.is_loopback() || self.addresses.read().expect("no holder panics").contains(&ip)
     }
 
-    /// Whether names must be resolved from time to time.
-    pub fn has_hosts(&self) -> bool {
-        !self.hosts.is_empty()
+    /// The hosts outside loopback that are permitted.
+    pub fn allowed(&self) -> &[Allow] {
+        &self.allow
     }
 
     /// The same as a function, for proxies and clients.

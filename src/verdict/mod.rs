@@ -11,7 +11,7 @@ mod model;
 mod observe;
 pub mod say;
 
-pub use baseline::{baseline_expectations, baseline_failures};
+pub use baseline::baseline_failures;
 pub use judge::judge;
 pub use model::*;
 

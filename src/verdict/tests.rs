@@ -582,24 +582,36 @@ fn a_final_check_counts_like_an_expectation() {
 #[test]
 fn the_baseline_is_judged_live_on_its_own_lines() {
     let expect = [
-        "success_rate >= 99%",
+        "success_rate >= 99.9%",
         "success_rate during baseline >= 99%",
         "p99 during baseline < 50ms where retry=none",
         "p99 during baseline < 1ms where retry=fixed",
         "tolerance during baseline == 100%",
     ];
     let plan = plan(&["none", "fixed"], 1, &expect);
-    let expectations = baseline_expectations(&plan, &plan.runs[0]);
-    assert_eq!(expectations.len(), 3);
-    let figure = |_: &str, _: Option<&str>, metric| match metric {
-        Metric::SuccessRate => Some(0.95),
-        Metric::P99 => Some(0.01),
-        _ => None,
-    };
+    let mut run = run();
     assert_eq!(
-        baseline_failures(&expectations, &["orders"], figure),
-        ["`success_rate during baseline >= 99%`: orders had 95 %"]
+        baseline_failures(&plan, &plan.runs[0], &run),
+        [""; 0],
+        "its tolerance cannot be told: the judge says so"
     );
+    for class in run.workloads["orders"].classes.values_mut() {
+        class.windows["baseline"] = failing(&[(Outcome::Timeout, 50)]);
+    }
+    let slow = "`p99 during baseline < 1ms where retry=fixed`: orders had 10.0 ms";
+    let failing = "`success_rate during baseline >= 99%`: orders had 95 %";
+    assert_eq!(baseline_failures(&plan, &plan.runs[0], &run), [failing]);
+    assert_eq!(baseline_failures(&plan, &plan.runs[1], &run), [failing, slow]);
+}
+
+#[test]
+fn a_baseline_without_a_success_has_failed_whatever_is_expected() {
+    let plan = plan(&[], 1, &[]);
+    let mut run = run();
+    for class in run.workloads["orders"].classes.values_mut() {
+        class.windows["baseline"] = failing(&[(Outcome::Refused, 1000)]);
+    }
+    assert_eq!(baseline_failures(&plan, &plan.runs[0], &run), ["none of the 1000 operations of orders succeeded"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Drives the built binary, in the words of the domain.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -57,12 +57,8 @@ impl Case {
 
     /// Starts it and goes on.
     pub fn start(self) -> (Child, Case) {
-        let child = self
-            .command()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the built binary starts");
+        let child =
+            self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the built binary starts");
         (child, self)
     }
 
@@ -107,6 +103,11 @@ impl Ran {
         self
     }
 
+    /// Its exit code.
+    pub fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
     /// What it printed as its result.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
@@ -125,6 +126,41 @@ impl Ran {
 
     fn everything(&self) -> String {
         format!("{}\n--- stderr\n{}", self.stdout(), String::from_utf8_lossy(&self.output.stderr))
+    }
+}
+
+/// The server of the README: `python3 -m http.server`, ended when dropped.
+pub struct PythonServer {
+    child: Child,
+    port: u16,
+}
+
+impl PythonServer {
+    /// Starts it on a free port and waits until it listens.
+    pub fn start() -> PythonServer {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("python3")
+            .args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python3 is installed");
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        PythonServer { child, port }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+}
+
+impl Drop for PythonServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

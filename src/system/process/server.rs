@@ -274,7 +274,12 @@ impl Server {
         let node = || self.spec.name.clone();
         let prepare = |source| SystemError::Prepare { node: node(), source };
         let dir = self.spec.dir.to_string_lossy().into_owned();
-        let value = |name: &str| if name == "dir" { Some(dir.clone()) } else { known(name) };
+        let value = |name: &str| match name.strip_prefix("nodes.self.") {
+            _ if name == "dir" => Some(dir.clone()),
+            Some("name") => Some(node()),
+            Some(field) => known(&format!("nodes.{}.{field}", self.spec.name)),
+            None => known(name),
+        };
         let names =
             || vec!["`${dir}`".to_owned(), "`${links.NAME.address}`".to_owned(), "`${nodes.NAME.address}`".to_owned()];
         let filled = |text: &str| {

@@ -1,0 +1,302 @@
+//! `brownout run`: resolve all, conduct each, say what came of it.
+
+use std::io::IsTerminal;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+
+use super::live::{LiveView, plain_line};
+use super::resolve::{self, ResolvedFile};
+use super::{Exit, RunArgs, say, signals, write_stdout};
+use crate::clock::wall_ns;
+use crate::event::{PLAN_FILE, StopReason};
+use crate::measure::Measured;
+use crate::plan::Plan;
+use crate::report::{self, EXPERIMENT_FILE, Manifest, Report, Style};
+use crate::run::{self, Listener, Permits, Pulse, RunFolder, Setup, StopSwitch};
+use crate::system::lab::Labs;
+use crate::units::Span;
+use crate::verdict::{self, Word};
+
+/// Runs experiment files one after the other; all are tried, and the worst exit counts.
+pub(super) fn run(args: &RunArgs) -> Exit {
+    let resolved = match resolve::files(&args.files, &args.overrides) {
+        Ok(resolved) => resolved,
+        Err(mistakes) => {
+            say(&mistakes);
+            return Exit::Mistake;
+        }
+    };
+    let chosen: Vec<&ResolvedFile> = resolved
+        .iter()
+        .filter(|file| args.tag.is_empty() || file.plan.tags.iter().any(|tag| args.tag.contains(tag)))
+        .collect();
+    if chosen.is_empty() {
+        say(&format!("error: no experiment bears the tag {}; nothing was started\n", args.tag.join(" or ")));
+        return Exit::Mistake;
+    }
+    let refused: Vec<String> = chosen.iter().flat_map(|file| run::refusals(&file.plan, args.allow_remote)).collect();
+    if !refused.is_empty() {
+        say(&refused.iter().map(|line| format!("error: {line}\n")).collect::<String>());
+        say("nothing was started\n");
+        return Exit::Mistake;
+    }
+    let stop = StopSwitch::default();
+    if let Err(error) = signals::listen(stop.clone()) {
+        say(&format!("error: cannot listen for signals: {error}\n"));
+        return Exit::NotReady;
+    }
+    let mut worst = Exit::Held;
+    for file in &chosen {
+        if stop.requested().is_some() {
+            break;
+        }
+        worst = worst.worse_of(one(args, file, &stop));
+    }
+    if chosen.len() > 1 {
+        say(&format!("{} experiments, exit {}\n", chosen.len(), worst.code()));
+    }
+    worst
+}
+
+/// One experiment, from its folder to its report.
+fn one(args: &RunArgs, file: &ResolvedFile, stop: &StopSwitch) -> Exit {
+    let plan = &file.plan;
+    let folder = match prepare(args, file) {
+        Ok(folder) => folder,
+        Err(why) => {
+            say(&format!("error: {why}\nnothing was started\n"));
+            return Exit::Mistake;
+        }
+    };
+    if !args.quiet {
+        say(&headline(plan));
+    }
+    let mut exit = Exit::Held;
+    let started = wall_ns();
+    let pulse = Pulse::default();
+    {
+        let _view = if args.quiet { None } else { LiveView::start(pulse.clone(), stop.clone(), super::colour()) };
+        for index in 0..plan.runs.len() {
+            if stop.requested().is_some_and(|(reason, _)| reason != StopReason::Baseline) {
+                break;
+            }
+            // A guard, a lease or a baseline ends one run; a person or a signal ends all of them.
+            let own = stop.child();
+            exit = exit.worse_of(conduct(args, plan, index, &folder, &own, &pulse));
+        }
+    }
+    let manifest = Manifest {
+        command: std::env::args().collect(),
+        seed: plan.runs[0].seed.0,
+        started_wall_ns: started,
+        duration_ns: wall_ns().saturating_sub(started),
+        ..Manifest::of_this_machine()
+    };
+    let exit = exit.worse_of(conclude(args, &folder, manifest, stop));
+    if let Some(keep) = args.keep {
+        prune(&args.out, &plan.name, keep);
+    }
+    exit
+}
+
+/// Makes the run folder with what is known before anything starts.
+fn prepare(args: &RunArgs, file: &ResolvedFile) -> Result<RunFolder, String> {
+    let plan = &file.plan;
+    let mut path = args.out.join(format!("{}-{}", stamp(), plan.name));
+    for again in 2.. {
+        if !path.exists() {
+            break;
+        }
+        path = args.out.join(format!("{}-{}-{again}", stamp(), plan.name));
+    }
+    let folder = RunFolder::create(&path).map_err(|error| error.to_string())?;
+    let plan_json = serde_json::to_vec_pretty(plan).map_err(|error| error.to_string())?;
+    for (name, content) in [(EXPERIMENT_FILE, file.text.as_bytes()), (PLAN_FILE, &plan_json)] {
+        std::fs::write(folder.path().join(name), content)
+            .map_err(|error| format!("cannot write `{}`: {error}", folder.path().join(name).display()))?;
+    }
+    Ok(folder)
+}
+
+/// One run of the plan, on a runtime of its own; a panic in it is a bug of ours, and heals all the same.
+fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: &StopSwitch, pulse: &Pulse) -> Exit {
+    let run_plan = &plan.runs[index];
+    let dir = match folder.of_run(&run_plan.folder) {
+        Ok(dir) => dir,
+        Err(error) => {
+            say(&format!("error: {error}\n"));
+            return Exit::Inconclusive;
+        }
+    };
+    let variant = match (run_plan.variant_id(), plan.runs.len()) {
+        (id, _) if id.is_empty() => format!("seed {}", run_plan.seed.0),
+        (id, _) => id,
+    };
+    pulse.update(|beat| {
+        *beat = run::Beat { run: index + 1, runs: plan.runs.len(), variant: variant.clone(), ..run::Beat::default() };
+    });
+    let plain = !args.quiet && !std::io::stderr().is_terminal();
+    if plain && plan.runs.len() > 1 {
+        say(&format!("{}/{} {variant}\n", index + 1, plan.runs.len()));
+    }
+    let listener: Listener = Box::new(move |event| {
+        if let Some(line) = plain.then(|| plain_line(event)).flatten() {
+            say(&format!("{line}\n"));
+        }
+    });
+    let judge_baseline = || {
+        let measured = Measured::of_one(folder.path(), plan, run_plan).map_err(|error| super::chain(&error))?;
+        let failures = measured.map(|run| verdict::baseline_failures(plan, run_plan, &run)).unwrap_or_default();
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+    };
+    let setup = Setup {
+        plan: run_plan,
+        labs: &Labs,
+        dir: &dir,
+        keeper: run::keeper::Keeper::command(),
+        permits: Permits::new(&run_plan.allow, args.allow_remote),
+        stop: stop.clone(),
+        pulse: pulse.clone(),
+        listeners: vec![listener],
+        no_faults: plan.no_faults,
+        judge_baseline: &judge_baseline,
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("error: cannot start the runtime: {error}\n"));
+            return Exit::NotReady;
+        }
+    };
+    match std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(run::conduct(setup)))) {
+        Ok(Ok(())) => Exit::Held,
+        Ok(Err(_)) if stop.requested().is_some() => Exit::Held,
+        Ok(Err(error)) => {
+            say(&format!("error: {}\n", error.chain()));
+            Exit::NotReady
+        }
+        Err(_) => {
+            say("error: this is a bug of brownout; everything it had started is being ended\n");
+            Exit::Bug
+        }
+    }
+}
+
+/// Measures, judges, reports.
+fn conclude(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch) -> Exit {
+    let dir = folder.path();
+    let measured = match Measured::from_run(dir) {
+        Ok(measured) => measured,
+        Err(error) => {
+            say(&format!("error: {error}; the run folder is {}\n", dir.display()));
+            return Exit::Inconclusive;
+        }
+    };
+    let verdict = verdict::judge(&measured);
+    let exit = exit_of(&measured, verdict.word, stop);
+    manifest.experiment = std::fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
+    let report = Report::new(&measured, &verdict, &manifest);
+    let written = report::write_all(&report, dir).map_err(|error| super::chain(&error)).and_then(|written| {
+        manifest.files = super::hashes(dir).map_err(|error| error.to_string())?;
+        manifest.write(dir).map_err(|error| super::chain(&error))?;
+        copies(args, &report)?;
+        Ok(written)
+    });
+    let (html, exit) = match written {
+        Ok(written) => (Some(written.html), exit),
+        Err(why) => {
+            say(&format!("error: {why}\n"));
+            (None, exit.worse_of(Exit::Inconclusive))
+        }
+    };
+    print(&report, html.as_deref(), exit, args.json);
+    exit
+}
+
+/// The exit that a verdict and what stopped the runs come to.
+pub(super) fn exit_of(measured: &Measured, word: Word, stop: &StopSwitch) -> Exit {
+    let stops = measured.runs.iter().filter_map(|run| run.stopped.as_ref().map(|stop| stop.reason));
+    let asked = stop.requested().map(|(reason, _)| reason);
+    let stopped = stops.chain(asked).map(|reason| Exit::of(word, Some(reason))).reduce(Exit::worse_of);
+    let judged = Exit::of(word, None);
+    match stopped {
+        // The word says no more than that it was stopped; the reason has a code of its own.
+        Some(stopped) if matches!(word, Word::Aborted | Word::NotReady) => stopped,
+        Some(stopped) => stopped.worse_of(judged),
+        None => judged,
+    }
+}
+
+/// The result on stdout: the summary, or the JSON report.
+pub(super) fn print(report: &Report, html: Option<&Path>, exit: Exit, json: bool) {
+    if json {
+        write_stdout(&String::from_utf8_lossy(&report::json(report)));
+        return;
+    }
+    let terminal = std::io::stdout().is_terminal();
+    let style = Style {
+        colour: terminal && super::colour(),
+        width: if terminal { crossterm::terminal::size().map_or(0, |(columns, _)| columns.into()) } else { 0 },
+        exit_code: Some(exit.code()),
+        report_path: html.map(|path| path.display().to_string()),
+    };
+    write_stdout(&report::terminal(report, &style));
+}
+
+/// The copies that a CI asked for.
+fn copies(args: &RunArgs, report: &Report) -> Result<(), String> {
+    if let Some(path) = &args.junit {
+        std::fs::write(path, report::junit(report))
+            .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+    }
+    if let Some(path) = &args.summary {
+        use std::io::Write;
+        let file = std::fs::File::options().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(report::markdown(report).as_bytes()))
+            .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What stands above a run: what, and how long.
+fn headline(plan: &Plan) -> String {
+    let length: std::time::Duration = plan.runs.iter().map(crate::plan::RunPlan::load_duration).sum();
+    let runs = match plan.runs.len() {
+        1 => String::new(),
+        runs => format!("{runs} runs, "),
+    };
+    format!(
+        "brownout {}   {}   seed {}   {runs}about {}\n  {}\n",
+        env!("CARGO_PKG_VERSION"),
+        plan.name,
+        plan.runs[0].seed.0,
+        Span(std::time::Duration::from_secs(length.as_secs().max(1))),
+        plan.hypothesis,
+    )
+}
+
+/// Wall time for a folder's name, UTC: `2026-11-20T18-41-07`.
+fn stamp() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S").to_string()
+}
+
+/// Removes all but the newest run folders of an experiment. A folder that is not one of ours, or whose run is
+/// alive, is left alone.
+fn prune(out: &Path, name: &str, keep: usize) {
+    let Ok(entries) = std::fs::read_dir(out) else { return };
+    let mut folders: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let plan = std::fs::read(path.join(PLAN_FILE)).ok();
+            let plan = plan.and_then(|json| serde_json::from_slice::<Plan>(&json).ok());
+            plan.is_some_and(|plan| plan.name == name) && run::lock(path).is_ok()
+        })
+        .collect();
+    folders.sort();
+    for folder in folders.iter().rev().skip(keep) {
+        if let Err(error) = std::fs::remove_dir_all(folder) {
+            say(&format!("warning: cannot remove `{}`: {error}\n", folder.display()));
+        }
+    }
+}

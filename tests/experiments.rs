@@ -1,0 +1,56 @@
+//! Every file in `experiments/` runs, as the README says it would: its smoke version, or in full with `BROWNOUT_FULL`.
+
+mod common;
+
+use common::{Case, server};
+
+/// A run that was voided by a late generator is run again alone, once: these machines are shared.
+fn holds(case: impl Fn() -> Case) -> common::Ran {
+    let first = case().run();
+    if first.code() == Some(5) && first.stdout().contains("late") {
+        return case().run().exits(0);
+    }
+    first.exits(0)
+}
+
+#[test]
+fn quickstart() {
+    let ran = holds(|| Case::experiment("experiments/quickstart.yaml"));
+    let ran = ran.says("held").says("retry=exponential").says("proof:").says("report.html");
+    let report = ran.report();
+    assert_eq!(report["conclusion"]["verdict"], "held");
+    for file in ["report.html", "report.md", "junit.xml", "manifest.json", "plan.json", "experiment.yaml"] {
+        assert!(ran.run_folder().join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn two_origins_behind_haproxy() {
+    if server("nginx") && server("haproxy") {
+        holds(|| Case::experiment("experiments/web/two-origins.yaml"));
+    }
+}
+
+#[test]
+fn your_endpoint_against_a_server_that_the_reader_starts() {
+    let server = common::PythonServer::start();
+    let url = format!("url={}", server.url());
+    holds(|| Case::experiment("experiments/web/your-endpoint.yaml").arg("--set").arg(&url));
+}
+
+#[test]
+fn every_file_is_run_by_a_test() {
+    let this = include_str!("experiments.rs");
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+                assert!(this.contains(&name), "no test runs {name}");
+            }
+        }
+    }
+}
