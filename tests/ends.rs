@@ -39,7 +39,7 @@ system:
   nodes:
     server:
       process:
-        command: [sh, -c, \"(setsid sh -c 'exec -a {name} sleep 600' &) ; exec python3 -m http.server $PORT --bind 127.0.0.1\"]
+        command: [sh, -c, \"(setsid python3 -c 'import time; time.sleep(600)' {name} &) ; exec python3 -m http.server $PORT --bind 127.0.0.1\"]
         env: {{ PORT: \"${{nodes.server.port}}\" }}
         listen: 127.0.0.1:0
         ready: {{ http: / }}

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::experiment;
 use crate::report::MANIFEST_FILE;
-use crate::run::{LOCK_FILE, keeper};
+use crate::run::{LOCK_FILE, chain, keeper};
 
 pub use exit::Exit;
 
@@ -250,12 +250,6 @@ fn say(text: &str) {
 fn write_stdout(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// An error with its causes, one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// SHA-256 of every file of a run folder but its lock and its manifest, in hexadecimal, by path inside it.

@@ -303,10 +303,12 @@ pub enum SystemError {
     #[error("the lab cannot be set up: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Lab(Vec<plan::LabError>),
     /// A node's port cannot be had.
-    #[error("node `{node}` cannot listen: {source}")]
+    #[error("node `{node}` cannot listen at {listen}: {source}")]
     Bind {
         /// Which.
         node: String,
+        /// Where.
+        listen: String,
         /// Why.
         source: io::Error,
     },

@@ -74,7 +74,11 @@ pub type Fill<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 impl Server {
     /// Picks its port if it listens; starts nothing.
     pub fn bind(spec: ServerSpec) -> Result<Server, SystemError> {
-        let bind = |source| SystemError::Bind { node: spec.name.clone(), source };
+        let bind = |source| SystemError::Bind {
+            node: spec.name.clone(),
+            listen: spec.process.listen.clone().unwrap_or_default(),
+            source,
+        };
         let port = match &spec.process.listen {
             Some(listen) => Some(reserve(listen).map_err(bind)?),
             None => None,

@@ -59,7 +59,11 @@ impl Pair {
         ];
         let mut members = IndexMap::new();
         for (name, body) in bodies {
-            let bind = |source| SystemError::Bind { node: name.to_owned(), source };
+            let bind = |source| SystemError::Bind {
+                node: name.to_owned(),
+                listen: "a free port of 127.0.0.1".to_owned(),
+                source,
+            };
             let port = Port::reserve().map_err(bind)?;
             let listener = Some(port.listen().map_err(bind)?);
             members.insert(name, Mutex::new(Member { port, state: NodeState::Starting, listener, host: None, body }));
@@ -140,7 +144,8 @@ impl Pair {
     }
 
     fn launch(&self, name: &str, member: &mut Member) -> Result<(), SystemError> {
-        let failed = |source| SystemError::Bind { node: name.to_owned(), source };
+        let failed =
+            |source| SystemError::Bind { node: name.to_owned(), listen: "its port of before".to_owned(), source };
         let listener = match member.listener.take() {
             Some(listener) => listener,
             None => member.port.listen().map_err(failed)?,
