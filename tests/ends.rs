@@ -1,5 +1,7 @@
 //! Every way in which a run can end: what it says, what it exits with, and that nothing is left.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
 mod common;
 
 use std::os::unix::process::CommandExt;

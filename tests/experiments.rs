@@ -1,5 +1,7 @@
 //! Every file in `experiments/` runs, as the README says it would: its smoke version, or in full with `BROWNOUT_FULL`.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
 mod common;
 
 use common::{Case, server};
