@@ -179,7 +179,7 @@ impl Bench {
 
         let fronts = [(); 4].map(|()| free_port());
         let mut config =
-            "global\n maxconn 9000\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n"
+            "global\n maxconn 7000\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n"
                 .to_owned();
         for (index, (front, upstream)) in fronts.iter().zip(&upstreams).enumerate() {
             config += &format!(

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -177,11 +177,12 @@ pub fn many_pings(address: SocketAddr, connections: usize, rounds: usize) -> Vec
     let (gap, total) = (Duration::from_millis(100) / connections as u32, connections * rounds);
     let begin = clock.now() + Duration::from_millis(200);
     let (mut sent, mut got) = (0, 0);
-    let mut sent_at = vec![clock.now(); connections];
+    // A ping may leave before the one before it has come back.
+    let mut sent_at = vec![VecDeque::new(); connections];
     let (mut took, mut events, mut pong) = (Vec::with_capacity(total), Vec::with_capacity(256), [0; 64]);
     while got < total {
         while sent < total && begin + gap * sent as u32 <= clock.now() {
-            sent_at[sent % connections] = clock.now();
+            sent_at[sent % connections].push_back(clock.now());
             streams[sent % connections].write_all(&[1; 64]).unwrap();
             sent += 1;
         }
@@ -195,8 +196,9 @@ pub fn many_pings(address: SocketAddr, connections: usize, rounds: usize) -> Vec
         epoll::wait(&poll, spare_capacity(&mut events), Some(&wait)).unwrap();
         for event in &events {
             let index = event.data.u64() as usize;
-            if streams[index].read(&mut pong).is_ok() {
-                took.push(clock.now().saturating_since(sent_at[index]).as_nanos() as f64 / 1e3);
+            while streams[index].read_exact(&mut pong).is_ok() {
+                let sent = sent_at[index].pop_front().unwrap();
+                took.push(clock.now().saturating_since(sent).as_nanos() as f64 / 1e3);
                 got += 1;
             }
         }

@@ -192,7 +192,7 @@ impl Connection {
         }
         let mut budget = FAIR_SHARE;
         loop {
-            match pipe.flush(to, tools.clock, counters, flow) {
+            match pipe.flush(to, tools.clock, counters, flow, other.closed) {
                 Flushed::Empty | Flushed::Held(None) => {}
                 Flushed::Held(Some(until)) => tools.wake(&mut pipe.alarm, until, key, way),
                 Flushed::Blocked(_) if from.failed => return Fate::Over(Closing::Rst),

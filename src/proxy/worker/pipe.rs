@@ -166,8 +166,16 @@ impl Pipe {
         self.closed = true;
     }
 
-    /// Writes what waits and may leave, in order.
-    pub(crate) fn flush(&mut self, to: &mut Side, clock: RunClock, counters: &Counters, flow: &Flow) -> Flushed {
+    /// Writes what waits and may leave, in order. If the other direction has ended already, the sockets are about to
+    /// be closed, which sends the FIN as well.
+    pub(crate) fn flush(
+        &mut self,
+        to: &mut Side,
+        clock: RunClock,
+        counters: &Counters,
+        flow: &Flow,
+        other_ended: bool,
+    ) -> Flushed {
         if !self.pending.is_empty() {
             match self.write_pending(to, flow) {
                 Flushed::Empty => {}
@@ -194,7 +202,9 @@ impl Pipe {
             return self.flush_chain(to, clock, counters, flow);
         }
         if self.source == Source::Finished && !self.closed {
-            to.finish();
+            if !other_ended {
+                to.finish();
+            }
             self.closed = true;
         }
         Flushed::Empty

@@ -19,6 +19,8 @@ pub(crate) struct Side {
     pub(crate) writable: bool,
     /// The peer has sent FIN: after a short read there is more to learn.
     hung_up: bool,
+    /// The last bytes before the FIN have been read.
+    at_end: bool,
     /// The peer has sent RST, or the socket has failed otherwise.
     pub(crate) failed: bool,
     filter: Filter,
@@ -33,6 +35,7 @@ impl Side {
             readable: false,
             writable: true,
             hung_up: false,
+            at_end: false,
             failed: false,
             filter: Filter::Open,
             drops_seen: 0,
@@ -58,12 +61,17 @@ impl Side {
 
     /// Reads once; a short read means that there is nothing more for now, without asking again.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Got {
+        if self.at_end {
+            return self.end();
+        }
         let room = into.len();
         match rustix::net::recv(&self.socket, into, RecvFlags::empty()) {
             Ok((_, 0)) => self.end(),
             Ok((_, bytes)) => {
-                if bytes < room && !self.hung_up {
-                    self.readable = false;
+                if bytes < room {
+                    // Behind a FIN that has arrived already nothing can follow: no need to ask.
+                    self.at_end = self.hung_up && !self.failed;
+                    self.readable = self.hung_up;
                 }
                 Got::Bytes(bytes)
             }
