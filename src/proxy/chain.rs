@@ -98,8 +98,6 @@ pub struct Chain {
     now: Moment,
     /// What removed toxics had done.
     past: Tally,
-    /// What each toxic had done when the chain closed.
-    ended: Vec<(ToxicId, Tally)>,
 }
 
 impl Chain {
@@ -121,13 +119,17 @@ impl Chain {
     /// Adds a toxic at the end of the chain; what earlier ones hold will pass through it.
     pub fn insert(&mut self, id: ToxicId, toxic: Toxic, dice: Dice, now: Moment) {
         let now = self.at(now);
+        if self.life == Life::Over {
+            return;
+        }
         self.stages.push(Stage::new(id, &toxic, dice, now));
     }
 
     /// Gives a toxic other settings, which also count for what it holds; what it has counted, and since when, stays.
     pub fn update(&mut self, id: ToxicId, toxic: Toxic, now: Moment) {
         let now = self.at(now);
-        let Some(index) = self.stages.iter().position(|stage| stage.id == id) else { return };
+        let index = self.stages.iter().position(|stage| stage.id == id);
+        let Some(index) = index.filter(|_| self.life != Life::Over) else { return };
         let had_ended = self.stages[index].has_ended();
         self.stages[index].update(&toxic, now);
         if !had_ended && self.stages[index].has_ended() {
@@ -140,6 +142,10 @@ impl Chain {
         let now = self.at(now);
         let Some(index) = self.stages.iter().position(|stage| stage.id == id) else { return };
         let mut stage = self.stages.remove(index);
+        if self.life == Life::Over {
+            self.past += stage.tally;
+            return;
+        }
         if stage.owes() {
             stage.tally.closes += 1;
             self.end_before(index);
@@ -255,8 +261,7 @@ impl Chain {
 
     /// What one of its toxics has done so far.
     pub fn tally_of(&self, id: ToxicId) -> Option<Tally> {
-        let live = self.stages.iter().map(|stage| (stage.id, stage.tally));
-        live.chain(self.ended.iter().copied()).find(|(toxic, _)| *toxic == id).map(|(_, tally)| tally)
+        self.stages.iter().find(|stage| stage.id == id).map(|stage| stage.tally)
     }
 
     /// Lets toxics whose time has come end the connection; the hardest close among them.
@@ -320,14 +325,11 @@ impl Chain {
         }
     }
 
-    /// Gives out the last close and forgets everything held.
+    /// Gives out the last close and forgets everything held; what each toxic has done can still be asked.
     fn over(&mut self, close: Close) -> Step {
         self.life = Life::Over;
-        for stage in self.stages.drain(..) {
-            let mut tally = stage.tally;
-            tally.withheld_bytes += stage.held.bytes() as u64;
-            self.past += tally;
-            self.ended.push((stage.id, tally));
+        for stage in &mut self.stages {
+            stage.tally.withheld_bytes += stage.held.clear() as u64;
         }
         self.past.withheld_bytes += self.released.clear() as u64;
         self.closing = None;

@@ -73,7 +73,8 @@ mod tests {
         }
         ask(&mut chain, ms(500), &mut left);
         assert_eq!((sizes(&left), closes(&left)), (vec![], vec![(ms(500), Close::End)]));
-        assert_eq!((chain.tally().withheld_bytes, chain.tally().closes), (16, 1));
+        let tally = chain.tally_of(ToxicId(0)).unwrap();
+        assert_eq!((tally.withheld_bytes, tally.closes), (16, 1), "what it has done can be asked after the end");
     }
 
     #[test]

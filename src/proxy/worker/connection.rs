@@ -8,7 +8,7 @@ use super::Tools;
 use super::pipe::{Flushed, Pipe};
 use super::side::{Got, Side};
 use crate::clock::Moment;
-use crate::proxy::chain::Close;
+use crate::proxy::chain::{BUDGET, Close};
 use crate::proxy::counters::{Closing, Counters};
 use crate::proxy::http::{HttpFaults, Passage, Tap, TapStep};
 use crate::proxy::worker::slab::Key;
@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) tap_alarm: Option<Moment>,
     /// What the tap wants after the client has got the bytes given out so far.
     last_word: Option<Close>,
+    /// Requests wait until the client has read more of what the proxy answered.
+    client_must_read: bool,
     /// Its place in its link's list.
     pub(crate) member: u32,
     /// It stands in the queue of those whose turn comes again.
@@ -112,6 +114,7 @@ impl Connection {
             tap: None,
             tap_alarm: None,
             last_word: None,
+            client_must_read: false,
             member: 0,
             queued: false,
         }
@@ -206,11 +209,25 @@ impl Connection {
                 Flushed::Close(Close::Reset) => return Fate::Over(Closing::Fault),
                 Flushed::Close(Close::Fin | Close::End) => return Fate::Drains,
             }
-            if way == Way::Down && pipe.is_drained() {
+            if way == Way::Down && self.last_word.is_some() && pipe.holds_nothing() {
                 match self.last_word {
                     Some(Close::Reset) => return Fate::Over(Closing::Fault),
                     Some(_) => return Fate::Drains,
                     None => {}
+                }
+            }
+            // Only answers of the proxy can pile up beyond what a chain takes in: their requests wait then.
+            if self.tap.is_some() {
+                match way {
+                    Way::Up if other.backlog() > BUDGET => {
+                        self.client_must_read = true;
+                        return Fate::Waits;
+                    }
+                    Way::Down if self.client_must_read && pipe.backlog() <= BUDGET => {
+                        self.client_must_read = false;
+                        todo.up = true;
+                    }
+                    Way::Up | Way::Down => {}
                 }
             }
             if !from.readable || !is_open {

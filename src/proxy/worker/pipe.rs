@@ -92,6 +92,18 @@ impl Pipe {
         self.pending.is_empty() && self.chain.is_none() && self.splice.as_ref().is_none_or(|pipe| pipe.filled() == 0)
     }
 
+    /// Whether nothing is held, be it that toxics stand ready.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.pending.is_empty()
+            && self.chain.as_ref().is_none_or(|chain| chain.held() == 0)
+            && self.splice.as_ref().is_none_or(|pipe| pipe.filled() == 0)
+    }
+
+    /// Bytes that wait in user space.
+    pub(crate) fn backlog(&self) -> usize {
+        self.pending.len() + self.chain.as_ref().map_or(0, |chain| chain.held())
+    }
+
     /// Whether the source has reset the connection and every byte before that has left.
     pub(crate) fn has_failed(&self) -> bool {
         self.source == Source::Failed && (self.closed || self.is_drained())
