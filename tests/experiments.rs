@@ -29,8 +29,25 @@ fn quickstart() {
 #[test]
 fn two_origins_behind_haproxy() {
     if server("nginx") && server("haproxy") {
-        holds(|| Case::experiment("experiments/web/two-origins.yaml"));
+        let ran = holds(|| Case::experiment("experiments/web/two-origins.yaml"));
+        for fault in ["killed", "paused"] {
+            users_and_haproxy_agree(&ran.report(), fault);
+        }
     }
+}
+
+/// The last error that users saw, against the DOWN in HAProxy's log, stamped on receipt: two independent witnesses.
+#[track_caller]
+fn users_and_haproxy_agree(report: &serde_json::Value, fault: &str) {
+    let outage = &report["runs"][0]["workloads"]["users"]["classes"]["all"]["outages"][fault];
+    let ns = |value: &serde_json::Value| value.as_i64().unwrap_or_else(|| panic!("not known: {outage:#}"));
+    let last_error = ns(&outage["t0_ns"]) + ns(&outage["last_error_ns"]["known"]);
+    let detected = outage["milestones"].as_array().unwrap().iter().find(|one| one["milestone"] == "detected").unwrap();
+    assert_eq!(detected["source"], "log of haproxy");
+    // Between two users pass 5 ms on average; the issue of a close lasts as long as a busy machine takes to schedule.
+    let (apart, tolerance) =
+        ((last_error - ns(&detected["at_ns"])).abs(), 20_000_000.max(2 * ns(&outage["resolution_ns"])));
+    assert!(apart <= tolerance, "{fault}: last error and DOWN are {apart} ns apart, {tolerance} ns are allowed");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What may be written: one description that the decoder, the JSON schema and the reference page all read.
 //!
-//! A type says what it looks like in YAML by [`Decode`]; [`record!`] and [`choice!`] write that down as a table of
+//! A type says what it looks like in YAML by [`Decode`](super::decode::Decode); [`record!`] and [`choice!`] write that down as a table of
 //! keys, with the sentence of the reference page and the default beside each.
 
 /// What may stand in a place.

@@ -7,8 +7,8 @@
 //!                            └──▶ Gauge: what guards and the live view read
 //! ```
 //!
-//! [`Load`] runs one workload on threads of its own. The [loop](flight) is written once; a [client](client) differs in
-//! one attempt, and an [arrival](arrival) in when the next operation is due. Latency counts from the due time, so a
+//! [`Load`] runs one workload on threads of its own. The [loop](flight) is written once; a [`client`] differs in
+//! one attempt, and an [`arrival`] in when the next operation is due. Latency counts from the due time, so a
 //! client that is held up cannot hide an outage.
 
 pub mod arrival;

@@ -25,7 +25,7 @@ impl<T> Slab<T> {
         Slab { places: Vec::new(), free: Vec::new() }
     }
 
-    /// The key that the next [`Slab::insert`] will use.
+    /// The key that the next [`Slab::put`] will use.
     pub(crate) fn reserve(&mut self) -> Key {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { tenant: 0, thing: None });
