@@ -146,6 +146,31 @@ fn a_second_ctrl_c_ends_at_once_and_the_keeper_cleans_up() {
 }
 
 #[test]
+fn a_lost_keeper_ends_the_run_and_nothing_is_left() {
+    let name = format!("brownout-test-keeper-{}", std::process::id());
+    let (child, case) = Case::text(&with_daemon(&name)).start();
+    eventually("the fault", || events(&case).contains("fault_injected"));
+    let keeper = child_named(child.id(), "__keeper").expect("a run has a keeper");
+    assert!(Command::new("kill").args(["-KILL", &keeper.to_string()]).status().unwrap().success());
+    let (output, text) = output(child);
+    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert!(text.contains("the keeper is lost"), "{text}");
+    eventually("the daemon's end", || !alive(&name));
+    assert!(events(&case).contains("fault_healed"));
+}
+
+/// The child of a process whose command line has this word.
+fn child_named(parent: u32, word: &str) -> Option<u32> {
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let of: u32 = stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()?;
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let named = line.split(|byte| *byte == 0).any(|part| part == word.as_bytes());
+        (of == parent && named).then(|| entry.file_name().to_str()?.parse().ok())?
+    })
+}
+
+#[test]
 fn a_guard_aborts_heals_and_exits_4() {
     let guarded = LONG.replace("retry: { fixed: { wait: 100ms, attempts: 10 } }", "retry: { none: {} }")
         + "guards: [ { abort_if: orders.success_rate < 90%, for: 200ms } ]\n";

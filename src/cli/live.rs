@@ -113,38 +113,65 @@ fn erase(out: &mut impl Write, lines: u16) -> io::Result<()> {
 
 /// The view as lines no wider than `width`.
 fn lines(beat: &Beat, width: usize, colour: bool, keys: bool) -> Vec<String> {
-    let paint = |code: &str, text: &str| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
-    let mut lines = vec![String::new()];
-    let which = match (beat.runs, beat.variant.as_str()) {
-        (0 | 1, _) => String::new(),
-        (_, variant) => format!("{}/{} {variant}", beat.run, beat.runs),
-    };
-    let clock = format!("{:02}:{:02}", beat.now.since_start().as_secs() / 60, beat.now.since_start().as_secs() % 60);
-    if beat.doing.is_empty() {
-        lines.push(format!("  {which:<20} {}  {clock}", phase_bar(beat)));
-    } else {
-        lines.push(format!("  {which:<20} {}  {clock}", beat.doing));
-    }
+    let mut lines = vec![Line::default()];
+    let which = if beat.runs > 1 { format!("{}/{} {}", beat.run, beat.runs, beat.variant) } else { String::new() };
+    let doing = if beat.doing.is_empty() { phase_bar(beat) } else { beat.doing.clone() };
+    let seconds = beat.now.since_start().as_secs();
+    lines.push(Line::plain(format!("  {which:<20} {doing}  {:02}:{:02}", seconds / 60, seconds % 60)));
     for workload in &beat.workloads {
         let success = workload.success.map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0));
         let latency = |latency: Option<Duration>| latency.map_or("-".to_owned(), |value| rounded(value).to_string());
-        let amplification = workload.amplification.map_or("-".to_owned(), |times| format!("×{times:.2}"));
         let bad = workload.success.is_some_and(|share| share < 0.999);
-        let success = paint(if bad { "31" } else { "32" }, &format!("ok {success}"));
-        lines.push(format!(
-            "      {}   {:.0}/s   {success}   p50 {}   p99 {}   attempts {amplification}",
-            workload.name,
-            workload.rate,
-            latency(workload.p50),
-            latency(workload.p99),
-        ));
+        let mut line = Line::plain(format!("      {}   {:.0}/s   ", workload.name, workload.rate));
+        line.add(if bad { RED } else { GREEN }, format!("ok {success}"));
+        line.add("", format!("   p50 {}   p99 {}", latency(workload.p50), latency(workload.p99)));
+        lines.push(line);
     }
     let in_force: Vec<String> = beat.in_force.iter().map(|(name, heals)| in_force(beat, name, *heals)).collect();
-    let room = width.saturating_sub(8 + in_force.join(", ").chars().count() + 3).clamp(10, 60);
-    lines.push(format!("      {}   {}", sparkline(&beat.trouble, room), paint("33", &in_force.join(", "))));
-    let how = if keys { "q stops and heals everything" } else { "Ctrl-C stops and heals everything" };
-    lines.push(format!("      {}", paint("2", how)));
-    if colour { lines } else { lines.into_iter().map(|line| line.chars().take(width).collect()).collect() }
+    let in_force = in_force.join(", ");
+    let room = width.saturating_sub(8 + in_force.chars().count() + 3).clamp(10, 60);
+    let mut line = Line::plain(format!("      {}   ", sparkline(&beat.trouble, room)));
+    line.add(YELLOW, in_force);
+    lines.push(line);
+    let mut line = Line::plain("      ".to_owned());
+    line.add(DIM, if keys { "q stops and heals everything" } else { "Ctrl-C stops and heals everything" }.to_owned());
+    lines.push(line);
+    lines.iter().map(|line| line.render(width, colour)).collect()
+}
+
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const DIM: &str = "2";
+
+/// A line of parts, each with its colour; none: an empty text.
+#[derive(Default)]
+struct Line(Vec<(&'static str, String)>);
+
+impl Line {
+    fn plain(text: String) -> Line {
+        Line(vec![("", text)])
+    }
+
+    fn add(&mut self, colour: &'static str, text: String) {
+        self.0.push((colour, text));
+    }
+
+    /// Cut to the width: a line that wrapped would be erased wrongly.
+    fn render(&self, width: usize, colour: bool) -> String {
+        let mut room = width;
+        let mut line = String::new();
+        for (code, text) in &self.0 {
+            let text: String = text.chars().take(room).collect();
+            room -= text.chars().count();
+            if colour && !code.is_empty() && !text.is_empty() {
+                line += &format!("\x1b[{code}m{text}\x1b[0m");
+            } else {
+                line += &text;
+            }
+        }
+        line
+    }
 }
 
 fn in_force(beat: &Beat, name: &str, heals: Option<crate::clock::Moment>) -> String {
@@ -229,7 +256,6 @@ mod tests {
                 success: Some(0.712),
                 p50: Some(Duration::from_micros(1_130)),
                 p99: Some(Duration::from_millis(250)),
-                amplification: Some(1.0),
             }],
             in_force: vec![("cut".into(), Some(Moment::from_millis(6_000)))],
             trouble: vec![0.0, 0.0, 0.0, 1.0, 0.5],
@@ -244,7 +270,7 @@ mod tests {
             lines[1],
             "  1/3 retry=none       baseline ━━━━━━━━━━━━ fault ━━━━━━╌╌╌╌╌╌ recovery ╌╌╌╌╌╌╌╌╌╌╌╌  00:04"
         );
-        assert_eq!(lines[2], "      orders   498/s   ok 71.2 %   p50 1.1ms   p99 250ms   attempts ×1.00");
+        assert_eq!(lines[2], "      orders   498/s   ok 71.2 %   p50 1.1ms   p99 250ms");
         assert_eq!(lines[3], "      ▁▁▁█▅   cut in force, heals in 1.5 s");
         assert_eq!(lines[4], "      q stops and heals everything");
     }
@@ -252,5 +278,7 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         assert!(lines(&beat(), 40, false, false).iter().all(|line| line.chars().count() <= 40));
+        let coloured = lines(&beat(), 40, true, false);
+        assert!(coloured[2].contains("\x1b[31mok 71.2 %\x1b[0m"), "{:?}", coloured[2]);
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::RunError;
 use super::action::act;
 use super::in_force::{InForce, Traffic, action_proof, node_proof};
-use super::keeper::{Keeper, Notice, Undo};
+use super::keeper::{self, Keeper, Notice, Undo};
 use super::permit::Permits;
 use super::pulse::Pulse;
 use super::recorder::{Listener, Recorder};
@@ -565,6 +565,10 @@ impl Stage {
         }
         if let Err(error) = self.keeper.end() {
             self.recorder.event(What::Note { text: error.to_string() });
+            // Without a keeper its work is ours.
+            if let Err(error) = keeper::sweep(setup.dir) {
+                self.recorder.event(What::Note { text: format!("{error}; `brownout heal` tries again") });
+            }
         }
     }
 

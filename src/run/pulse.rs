@@ -57,6 +57,4 @@ pub struct WorkloadBeat {
     pub p50: Option<Duration>,
     /// 99 % latency.
     pub p99: Option<Duration>,
-    /// Attempts / operations.
-    pub amplification: Option<f64>,
 }

@@ -75,7 +75,6 @@ fn beat_of(load: &Load, now: Moment) -> WorkloadBeat {
         success: window.success_rate(),
         p50: window.latency(0.5),
         p99: window.latency(0.99),
-        amplification: None,
     }
 }
 

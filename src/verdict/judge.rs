@@ -52,6 +52,9 @@ fn word(plan: &Plan, variants: &[Variant<'_>], verdict: &Verdict) -> Word {
         Word::Aborted
     } else if stopped(&[StopReason::System]) {
         Word::NotReady
+    } else if stopped(&[StopReason::Baseline, StopReason::Disk, StopReason::Keeper]) {
+        // It was cut short by something that is not the system's: what failed until then tells nothing for certain.
+        Word::Inconclusive
     } else if came_to(Judgement::Failed) {
         Word::Failed
     } else if came_to(Judgement::Inconclusive) || variants.iter().any(|variant| !variant.is_good_enough(plan.require)) {
