@@ -10,6 +10,10 @@ use crate::report::view::{variant_name, zero};
 /// The height of a node's lane: its name above, its bar below.
 const LANE: f64 = 34.0;
 
+/// A bar shorter than this share of the axis, in per cent, bears no name: it would stand over the next one's. The
+/// table below the drawing has all of them.
+const NAMED_FROM: f64 = 8.0;
+
 /// The lanes of a run's nodes as one drawing; none where nothing is known of any node.
 pub(super) fn lanes(axis: TimeAxis, run: &MeasuredRun) -> Option<String> {
     if run.nodes.is_empty() {
@@ -33,12 +37,19 @@ pub(super) fn lanes(axis: TimeAxis, run: &MeasuredRun) -> Option<String> {
                 ("ready", _) => "lane",
                 _ => "lane out",
             };
+            // What was over before the axis begins would only write its name over what comes after it.
+            if end <= axis.start_ms {
+                continue;
+            }
             let (x, width) = (number(start), number((end - start).max(0.0)));
             let _ = write!(
                 bars,
                 "<rect class=\"{class}\" x=\"{x}\" y=\"{}\" width=\"{width}\" height=\"14\"/>",
                 number(top + 17.0)
             );
+            if axis.percent(end) - axis.percent(start.max(axis.start_ms)) < NAMED_FROM {
+                continue;
+            }
             let _ = write!(
                 texts,
                 "<text class=\"{class}\" data-t=\"{x}\" dx=\"4\" x=\"{}%\" y=\"{}\">{}</text>",
