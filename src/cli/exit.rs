@@ -10,7 +10,7 @@ use crate::verdict::Word;
 pub enum Exit {
     /// Every expectation came true; or the command did what it was asked.
     Held,
-    /// An expectation did not come true.
+    /// An expectation did not come true; also a regression against the stored baseline.
     Failed,
     /// Nothing was started: a mistake in a file or on the command line, or a permission that is missing.
     Mistake,

@@ -1,5 +1,6 @@
 //! The command line: one file a command, and the exit codes.
 
+mod baseline;
 mod check;
 mod exit;
 mod heal;
@@ -117,6 +118,12 @@ pub struct RunArgs {
     /// Permit what the experiment's `allow` names outside loopback.
     #[arg(long)]
     pub allow_remote: bool,
+    /// Compare with this stored baseline; with `--save-baseline`, write it. Default: `baselines/NAME.json`.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Store what was observed, if the run held, for later runs to compare with.
+    #[arg(long, conflicts_with = "no_faults")]
+    pub save_baseline: bool,
     /// Where run folders go.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,

@@ -1,6 +1,6 @@
 //! `brownout report`: every report of a run folder, made again.
 
-use super::{Exit, ReportArgs, run, say};
+use super::{Exit, ReportArgs, baseline, run, say};
 use crate::measure::Measured;
 use crate::report::{self, Manifest, Report};
 use crate::run::StopSwitch;
@@ -18,7 +18,14 @@ pub(super) fn report(args: &ReportArgs) -> Exit {
             return Exit::Mistake;
         }
     };
-    let verdict = verdict::judge(&measured);
+    let stored = match baseline::of_run(&args.run) {
+        Ok(stored) => stored,
+        Err(why) => {
+            say(&format!("error: {why}\n"));
+            return Exit::Mistake;
+        }
+    };
+    let verdict = verdict::judge(&measured, stored.as_ref());
     let manifest = Manifest::read(&args.run).unwrap_or_else(|_| Manifest {
         // A run that was cut off has none; what the plan knows stands in for it.
         seed: measured.plan.runs.first().map_or(0, |run| run.seed.0),

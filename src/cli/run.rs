@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::live::{LiveView, plain_line};
 use super::resolve::{self, ResolvedFile};
-use super::{Exit, RunArgs, say, signals, write_stdout};
+use super::{Exit, RunArgs, baseline, say, signals, write_stdout};
 use crate::clock::wall_ns;
 use crate::event::{PLAN_FILE, StopReason};
 use crate::measure::Measured;
@@ -40,17 +40,24 @@ pub(super) fn run(args: &RunArgs) -> Exit {
         say("nothing was started\n");
         return Exit::Mistake;
     }
+    let baselines = match baseline::of_files(args, &chosen) {
+        Ok(baselines) => baselines,
+        Err(why) => {
+            say(&format!("{why}nothing was started\n"));
+            return Exit::Mistake;
+        }
+    };
     let stop = StopSwitch::default();
     if let Err(error) = signals::listen(stop.clone()) {
         say(&format!("error: cannot listen for signals: {error}\n"));
         return Exit::NotReady;
     }
     let mut worst = Exit::Held;
-    for file in &chosen {
+    for (file, stored) in chosen.iter().zip(&baselines) {
         if stop.requested().is_some() {
             break;
         }
-        worst = worst.worse_of(one(args, file, &stop));
+        worst = worst.worse_of(one(args, file, stored.as_deref(), &stop));
     }
     if chosen.len() > 1 {
         say(&format!("{} experiments, exit {}\n", chosen.len(), worst.code()));
@@ -59,9 +66,9 @@ pub(super) fn run(args: &RunArgs) -> Exit {
 }
 
 /// One experiment, from its folder to its report.
-fn one(args: &RunArgs, file: &ResolvedFile, stop: &StopSwitch) -> Exit {
+fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSwitch) -> Exit {
     let plan = &file.plan;
-    let folder = match prepare(args, file) {
+    let folder = match prepare(args, file, stored) {
         Ok(folder) => folder,
         Err(why) => {
             say(&format!("error: {why}\nnothing was started\n"));
@@ -100,7 +107,7 @@ fn one(args: &RunArgs, file: &ResolvedFile, stop: &StopSwitch) -> Exit {
 }
 
 /// Makes the run folder with what is known before anything starts.
-fn prepare(args: &RunArgs, file: &ResolvedFile) -> Result<RunFolder, String> {
+fn prepare(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>) -> Result<RunFolder, String> {
     let plan = &file.plan;
     let mut path = args.out.join(format!("{}-{}", stamp(), plan.name));
     for again in 2.. {
@@ -111,7 +118,8 @@ fn prepare(args: &RunArgs, file: &ResolvedFile) -> Result<RunFolder, String> {
     }
     let folder = RunFolder::create(&path).map_err(|error| error.to_string())?;
     let plan_json = serde_json::to_vec_pretty(plan).map_err(|error| error.to_string())?;
-    for (name, content) in [(EXPERIMENT_FILE, file.text.as_bytes()), (PLAN_FILE, &plan_json)] {
+    let known = [(EXPERIMENT_FILE, file.text.as_bytes()), (PLAN_FILE, &plan_json)];
+    for (name, content) in known.into_iter().chain(stored.map(|stored| (baseline::FILE, stored))) {
         std::fs::write(folder.path().join(name), content)
             .map_err(|error| format!("cannot write `{}`: {error}", folder.path().join(name).display()))?;
     }
@@ -192,7 +200,11 @@ fn conclude(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &S
             return Exit::Inconclusive;
         }
     };
-    let verdict = verdict::judge(&measured);
+    let stored = baseline::of_run(dir).unwrap_or_else(|why| {
+        say(&format!("error: {why}\n"));
+        None
+    });
+    let verdict = verdict::judge(&measured, stored.as_ref());
     let exit = exit_of(&measured, verdict.word, stop);
     manifest.experiment = std::fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
     let report = Report::new(&measured, &verdict, &manifest);
@@ -210,6 +222,9 @@ fn conclude(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &S
         }
     };
     print(&report, html.as_deref(), exit, args.json);
+    if args.save_baseline && !baseline::save(args, &measured, &verdict) {
+        return exit.worse_of(Exit::Inconclusive);
+    }
     exit
 }
 

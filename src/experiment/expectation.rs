@@ -196,6 +196,11 @@ impl Expectation {
         self.during.clone().unwrap_or_default()
     }
 
+    /// Whether its limit follows the stored baseline.
+    pub fn names_stored(&self) -> bool {
+        matches!(self.limit, Limit::Relative { reference: Reference::Stored, .. })
+    }
+
     /// Whether it speaks of a variant.
     pub fn speaks_of<'a>(&self, variant: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.variants.iter().all(|(axis, value)| variant(axis) == Some(value))

@@ -100,6 +100,8 @@ pub enum DoubtRule {
     MaskedWrites,
     /// A figure that an expectation names does not apply.
     NotApplicable,
+    /// An expectation compares with a stored baseline, and nothing is stored for it.
+    NothingStored,
 }
 
 /// Why a run stopped before its end.

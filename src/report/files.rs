@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// Writes a file beside its name and renames it, so that a reader finds the old one or the new one, never half of it.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let written = fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path));

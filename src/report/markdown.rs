@@ -23,11 +23,7 @@ pub fn markdown(report: &Report) -> String {
     let mut out = Bounded { text: String::new(), left: LIMIT - 1 - last.chars().count() };
     out.push(&heading(report));
     out.push(&sentences(report));
-    out.rows(
-        "| | expectation | observed | limit | margin |\n|:-:|:--|--:|:--|--:|\n",
-        &expectations(report),
-        "expectations",
-    );
+    out.rows(&expectations_head(report), &expectations(report), "expectations");
     out.rows(&variants_head(report), &variant_rows(report), "variants");
     out.rows("", &sparklines(report), "variants");
     if let Some((variant, text)) = failover_parts(report) {
@@ -102,6 +98,16 @@ fn sentences(report: &Report) -> String {
     text
 }
 
+/// Whether there is a stored baseline to show changes against.
+fn has_stored(report: &Report) -> bool {
+    report.expectations.iter().any(|line| line.stored_value.is_some())
+}
+
+fn expectations_head(report: &Report) -> String {
+    let (stored, rule) = if has_stored(report) { (" against stored |", "--:|") } else { ("", "") };
+    format!("| | expectation | observed | limit | margin |{stored}\n|:-:|:--|--:|:--|--:|{rule}\n")
+}
+
 /// The expectations, those that failed first.
 fn expectations(report: &Report) -> Vec<String> {
     let mut lines = report.folded_expectations();
@@ -110,19 +116,34 @@ fn expectations(report: &Report) -> Vec<String> {
         Judgement::Inconclusive => 1,
         Judgement::Held => 2,
     });
-    lines.iter().map(|(variant, line)| expectation(variant, line)).collect()
+    let stored = has_stored(report);
+    lines.iter().map(|(variant, line)| expectation(variant, line, stored)).collect()
 }
 
-fn expectation(variant: &str, line: &Judged) -> String {
+fn expectation(variant: &str, line: &Judged, stored: bool) -> String {
     let variant = if variant.is_empty() { String::new() } else { format!(" ({})", clip(variant, 60)) };
     let margin = line.margin.map_or_else(|| "n/a".into(), margin);
+    let change = if stored { format!(" {} |", change(line)) } else { String::new() };
     format!(
-        "| {} | {}{variant} | {} | {} | {margin} |\n",
+        "| {} | {}{variant} | {} | {} | {margin} |{change}\n",
         judgement_mark(line.outcome),
         clip(&line.subject, 80),
         clip(&line.observed, 40),
         clip(&line.limit, 60),
     )
+}
+
+/// `−12 %`: what was observed, against the stored value.
+fn change(line: &Judged) -> String {
+    let (Some(observed), Some(stored)) = (line.observed_value, line.stored_value) else { return "n/a".into() };
+    // What had not ended when the run did is a lower bound.
+    let at_least = if line.observed.starts_with('≥') { "≥ " } else { "" };
+    let change = (observed - stored) / stored;
+    match (observed - stored).abs() {
+        difference if difference <= 1e-12 * stored.abs() => format!("{at_least}same"),
+        _ if change.is_finite() => format!("{at_least}{}", margin(change)),
+        _ => "was 0".into(),
+    }
 }
 
 /// `+12 %`: how far on the good side of its limit.

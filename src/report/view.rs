@@ -154,7 +154,8 @@ impl Report {
     pub(crate) fn folded_expectations(&self) -> Vec<(String, &Judged)> {
         let variants = self.variant_ids().len();
         let alike = |a: &Judged, b: &Judged| {
-            (&a.expectation, a.outcome, &a.observed, &a.limit) == (&b.expectation, b.outcome, &b.observed, &b.limit)
+            (&a.expectation, a.outcome, &a.observed, &a.limit, a.stored_value)
+                == (&b.expectation, b.outcome, &b.observed, &b.limit, b.stored_value)
         };
         let mut lines: Vec<(String, &Judged)> = Vec::new();
         for line in &self.expectations {

@@ -2,21 +2,21 @@
 
 use super::because::because;
 use super::observe::{Observed, Subject, observe};
-use super::{Judged, Judgement, Verdict, Word, say};
+use super::{Judged, Judgement, StoredBaseline, Verdict, Word, say};
 use crate::event::StopReason;
 use crate::experiment::expectation::{Expectation, Limit, Op, Phase, Reference, Sign};
-use crate::experiment::metric::{Scope, Unit};
+use crate::experiment::metric::Unit;
 use crate::measure::{Doubt, DoubtRule, Measured, MeasuredRun};
 use crate::plan::{Action, CheckWhen, Plan, Require, RunPlan};
 
 /// Floating-point noise below which two figures are the same: 1.1 × 10 ms is 11 ms.
 const NOISE: f64 = 1e-12;
 
-/// Judges a plan's runs.
-pub fn judge(measured: &Measured) -> Verdict {
+/// Judges a plan's runs, and compares them with the stored baseline where there is one.
+pub fn judge(measured: &Measured, stored: Option<&StoredBaseline>) -> Verdict {
     let plan = &measured.plan;
     let mut verdict = Verdict { word: Word::Held, lines: Vec::new(), doubts: Vec::new() };
-    let variants = variants(measured);
+    let variants = variants(measured, stored);
     for variant in &variants {
         verdict.doubts.extend(variant.doubts().map(|doubt| (variant.id.clone(), doubt)));
     }
@@ -74,6 +74,7 @@ fn unreadable(line: &str, because: String) -> Judged {
         observed_value: None,
         limit: String::new(),
         limit_value: None,
+        stored_value: None,
         margin: None,
         interval: None,
         repetitions: (0, 0),
@@ -82,21 +83,22 @@ fn unreadable(line: &str, because: String) -> Judged {
 }
 
 /// The repetitions of one variant.
-struct Variant<'a> {
-    id: String,
+pub(super) struct Variant<'a> {
+    pub(super) id: String,
     plan: &'a Plan,
+    stored: Option<&'a StoredBaseline>,
     /// Each planned repetition, with what was measured of it.
     runs: Vec<(&'a RunPlan, Option<&'a MeasuredRun>)>,
 }
 
-fn variants(measured: &Measured) -> Vec<Variant<'_>> {
-    let mut variants: Vec<Variant<'_>> = Vec::new();
+pub(super) fn variants<'a>(measured: &'a Measured, stored: Option<&'a StoredBaseline>) -> Vec<Variant<'a>> {
+    let mut variants: Vec<Variant<'a>> = Vec::new();
     for run in &measured.plan.runs {
         let id = run.variant_id();
         let found = measured.runs.iter().find(|found| found.variant == id && found.repetition == run.repetition);
         match variants.iter_mut().find(|variant| variant.id == id) {
             Some(variant) => variant.runs.push((run, found)),
-            None => variants.push(Variant { id, plan: &measured.plan, runs: vec![(run, found)] }),
+            None => variants.push(Variant { id, plan: &measured.plan, stored, runs: vec![(run, found)] }),
         }
     }
     variants
@@ -112,7 +114,7 @@ struct Answer {
 }
 
 impl<'a> Variant<'a> {
-    fn is_meant_by(&self, expectation: &Expectation) -> bool {
+    pub(super) fn is_meant_by(&self, expectation: &Expectation) -> bool {
         self.runs
             .first()
             .is_some_and(|(plan, _)| expectation.speaks_of(|axis| plan.variant.get(axis).map(String::as_str)))
@@ -133,17 +135,22 @@ impl<'a> Variant<'a> {
         })
     }
 
+    /// Its repetitions that nothing makes doubtful.
+    pub(super) fn beyond_doubt(&self) -> impl Iterator<Item = &'a MeasuredRun> + use<'_, 'a> {
+        self.runs.iter().filter_map(|(_, run)| *run).filter(|run| doubts_of(run).is_empty())
+    }
+
     /// Whether so many repetitions are beyond doubt as must hold.
     fn is_good_enough(&self, require: Require) -> bool {
-        let good = self.runs.iter().filter(|(_, run)| run.is_some_and(|run| doubts_of(run).is_empty())).count();
+        let good = self.beyond_doubt().count();
         match require {
             Require::All => good == self.runs.len(),
             Require::AtLeast(wanted) => good >= wanted as usize,
         }
     }
 
-    /// Adds a line for each workload that the expectation speaks of.
-    fn judge(&self, expectation: &Expectation, verdict: &mut Verdict) {
+    /// What the expectation looks at: one subject each workload that it speaks of.
+    pub(super) fn subjects<'s>(&'s self, expectation: &'s Expectation) -> impl Iterator<Item = Subject<'s>> {
         let subject = &expectation.subject;
         let workloads: Vec<&str> = match (&subject.workload, self.runs.first()) {
             _ if !subject.metric.scope().takes_workload() => vec![""],
@@ -151,18 +158,39 @@ impl<'a> Variant<'a> {
             (None, Some((plan, _))) => plan.workloads.keys().map(String::as_str).collect(),
             (None, None) => Vec::new(),
         };
-        for workload in workloads {
-            let subject = Subject { workload, class: subject.class.as_deref(), metric: subject.metric };
-            let answers: Vec<Answer> = self.runs.iter().map(|(_, run)| answer(*run, expectation, subject)).collect();
+        let (class, metric) = (subject.class.as_deref(), subject.metric);
+        workloads.into_iter().map(move |workload| Subject { workload, class, metric })
+    }
+
+    /// What is stored of a subject, or why nothing is.
+    fn stored(&self, expectation: &Expectation, subject: Subject<'_>) -> Result<f64, String> {
+        match self.stored {
+            Some(stored) => stored.value(&self.id, subject, &expectation.phase()),
+            None => Err("there is no stored baseline; `--save-baseline` writes one".to_owned()),
+        }
+    }
+
+    /// Adds a line for each subject of the expectation.
+    fn judge(&self, expectation: &Expectation, verdict: &mut Verdict) {
+        for subject in self.subjects(expectation) {
+            let stored = self.stored(expectation, subject);
+            let answers: Vec<Answer> =
+                self.runs.iter().map(|(_, run)| answer(*run, expectation, subject, &stored)).collect();
             for doubt in answers.iter().filter_map(|answer| answer.doubt.clone()) {
                 verdict.doubts.push((self.id.clone(), doubt));
             }
-            verdict.lines.push(self.line(expectation, subject, answers));
+            verdict.lines.push(self.line(expectation, subject, answers, stored.ok()));
         }
     }
 
     /// Folds the repetitions into one line.
-    fn line(&self, expectation: &Expectation, subject: Subject<'_>, answers: Vec<Answer>) -> Judged {
+    fn line(
+        &self,
+        expectation: &Expectation,
+        subject: Subject<'_>,
+        answers: Vec<Answer>,
+        stored_value: Option<f64>,
+    ) -> Judged {
         let count = |outcome| answers.iter().filter(|answer| answer.outcome == outcome).count() as u32;
         let (held, failed) = (count(Judgement::Held), count(Judgement::Failed));
         let all = answers.len() as u32;
@@ -194,6 +222,7 @@ impl<'a> Variant<'a> {
             },
             limit,
             limit_value: shown.limit.map(|edge| edge.limit),
+            stored_value,
             margin: margin(&shown.observed, shown.limit, shown.outcome),
             interval,
             repetitions: (held, all),
@@ -225,6 +254,7 @@ impl<'a> Variant<'a> {
                 observed_value: None,
                 limit: "holds".to_owned(),
                 limit_value: None,
+                stored_value: None,
                 margin: None,
                 interval: None,
                 repetitions: (held, all),
@@ -264,7 +294,12 @@ fn fold(require: Require, held: u32, failed: u32, all: u32) -> Judgement {
     }
 }
 
-fn answer(run: Option<&MeasuredRun>, expectation: &Expectation, subject: Subject<'_>) -> Answer {
+fn answer(
+    run: Option<&MeasuredRun>,
+    expectation: &Expectation,
+    subject: Subject<'_>,
+    stored: &Result<f64, String>,
+) -> Answer {
     let phase = expectation.phase();
     let Some(run) = run else {
         let why = "the run never started".to_owned();
@@ -280,7 +315,7 @@ fn answer(run: Option<&MeasuredRun>, expectation: &Expectation, subject: Subject
         return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because, doubt };
     }
     let limit = worked_out(&expectation.limit, |reference| match reference {
-        Reference::Stored => Err("there is no stored baseline; `--save-baseline` writes one".to_owned()),
+        Reference::Stored => stored.clone(),
         Reference::Baseline => match observe(run, subject, &Phase::Baseline) {
             Observed::Between { low, high, .. } if high.is_finite() => Ok(low.midpoint(high)),
             Observed::Between { .. } => Err("operations of the baseline never finished".to_owned()),
@@ -290,7 +325,11 @@ fn answer(run: Option<&MeasuredRun>, expectation: &Expectation, subject: Subject
     let limit = match limit {
         Ok(limit) => limit,
         Err(why) => {
-            let doubt = Some(Doubt { rule: DoubtRule::PhaseWithoutSample, detail: format!("{}: {why}", about()) });
+            let rule = match expectation.names_stored() {
+                true => DoubtRule::NothingStored,
+                false => DoubtRule::PhaseWithoutSample,
+            };
+            let doubt = Some(Doubt { rule, detail: format!("{}: {why}", about()) });
             return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because: why, doubt };
         }
     };
@@ -318,8 +357,9 @@ fn answer(run: Option<&MeasuredRun>, expectation: &Expectation, subject: Subject
         doubt = Some(Doubt { rule, detail: format!("{}: {detail}", about()) });
         because = if because.is_empty() { detail.to_owned() } else { format!("{detail}; {because}") };
     }
-    // A baseline that does not hold its own expectations says nothing about the fault.
-    if outcome == Judgement::Failed && phase == Phase::Baseline {
+    // A baseline that does not hold its own expectations says nothing about the fault; one that is worse than the
+    // stored one is a regression.
+    if outcome == Judgement::Failed && phase == Phase::Baseline && !expectation.names_stored() {
         let detail = format!("the baseline does not hold `{expectation}`");
         because = if because.is_empty() { detail.clone() } else { format!("{detail}: {because}") };
         doubt = Some(Doubt { rule: DoubtRule::BaselineFailed, detail });
@@ -403,21 +443,11 @@ fn margin(observed: &Observed, edge: Option<Edge>, outcome: Judgement) -> Option
     }
 }
 
-/// `orders/write.p99 during recovery`; a phase is named where it is not the default.
+/// `orders/write.p99 during recovery`; a phase is named where the expectation names it.
 fn title(expectation: &Expectation, subject: Subject<'_>) -> String {
-    let mut title = String::new();
-    if subject.metric.scope() != Scope::Run {
-        title += subject.workload;
-        if let Some(class) = subject.class {
-            title += "/";
-            title += class;
-        }
-        title += ".";
-    }
-    title += subject.metric.name();
     match &expectation.during {
-        Some(phase) => format!("{title} during {phase}"),
-        None => title,
+        Some(phase) => format!("{subject} during {phase}"),
+        None => subject.to_string(),
     }
 }
 

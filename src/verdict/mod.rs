@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! expectation ─▶ each variant ─▶ each workload ─▶ each repetition: observe ─▶ compare ─▶ doubt ─▶ one line
+//!                                                                              ▲
+//!                                            limit: a quantity, the run's own baseline, or the stored one
 //! ```
 
 mod baseline;
@@ -10,10 +12,12 @@ mod judge;
 mod model;
 mod observe;
 pub mod say;
+mod stored;
 
 pub use baseline::baseline_failures;
 pub use judge::judge;
 pub use model::*;
+pub use stored::{STORED_SCHEMA, StoredBaseline, StoredError};
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,8 @@ pub struct Judged {
     pub limit: String,
     /// The same as a number in the metric's base unit.
     pub limit_value: Option<f64>,
+    /// What the stored baseline has of the subject, in the metric's base unit; none where it has nothing, or is none.
+    pub stored_value: Option<f64>,
     /// How far on the good side (or the bad one, negative): |observed − limit| / |limit|; none where limit is 0.
     pub margin: Option<f64>,
     /// With repetitions: smallest and greatest observed.

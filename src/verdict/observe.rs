@@ -1,5 +1,7 @@
 //! What a run shows of a metric: between which two values it lies, or why it does not apply.
 
+use std::fmt;
+
 use crate::clock::Moment;
 use crate::experiment::expectation::Phase;
 use crate::experiment::metric::{Metric, Scope};
@@ -66,6 +68,19 @@ pub(super) struct Subject<'a> {
     pub(super) workload: &'a str,
     pub(super) class: Option<&'a str>,
     pub(super) metric: Metric,
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.metric.scope() != Scope::Run {
+            f.write_str(self.workload)?;
+            if let Some(class) = self.class {
+                write!(f, "/{class}")?;
+            }
+            f.write_str(".")?;
+        }
+        write!(f, "{}", self.metric)
+    }
 }
 
 /// Looks at a metric of a run.

@@ -91,6 +91,24 @@ fn markdown_never_outgrows_a_comment() {
 }
 
 #[test]
+fn a_pull_request_shows_the_change_against_the_stored_baseline() {
+    let mut report = sample::held();
+    assert!(!report::markdown(&report).contains("against stored"), "there is none");
+    report.expectations.truncate(4);
+    let changes = [(0.9, Some(1.0), "−10 %"), (0.0, Some(0.0), "same"), (3.0, Some(0.0), "was 0"), (1.0, None, "n/a")];
+    for (index, (line, (observed, stored, _))) in report.expectations.iter_mut().zip(changes).enumerate() {
+        line.subject = format!("line {index}");
+        (line.observed_value, line.stored_value) = (Some(observed), stored);
+    }
+    let text = report::markdown(&report);
+    assert!(text.contains("| margin | against stored |\n|:-:|:--|--:|:--|--:|--:|\n"), "{text}");
+    for (index, (_, _, change)) in changes.iter().enumerate() {
+        let row = text.lines().find(|row| row.contains(&format!("| line {index}"))).unwrap();
+        assert!(row.ends_with(&format!("| {change} |")), "{row}");
+    }
+}
+
+#[test]
 fn text_of_others_stays_text_in_every_form() {
     let report = sample::hostile();
     let html = report::html(&report);

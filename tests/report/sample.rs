@@ -351,6 +351,7 @@ fn judged(
         observed_value: Some(value),
         limit,
         limit_value: Some(limit_value),
+        stored_value: None,
         margin: (limit_value != 0.0).then(|| (value - limit_value).abs() / limit_value),
         interval: None,
         repetitions: (1, 1),
