@@ -21,7 +21,7 @@ pub const ATTEMPTS_FILE: &str = "attempts.jsonl.zst";
 /// The resolved plan, in the root of the run folder.
 pub const PLAN_FILE: &str = "plan.json";
 
-/// How an attempt ended (`measurement.md`, attempts and operations).
+/// How an attempt ended (`docs/measurement.md`, attempts and operations).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -267,7 +267,7 @@ pub enum What {
         /// How it was done, for silent faults and packet loss.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mechanism: Option<Mechanism>,
-        /// Bytes that the kernel already had in its send queues, per `measurement.md`, proof.
+        /// Bytes that the kernel already had in its send queues, per `docs/measurement.md`, proof.
         in_flight_bytes: u64,
     },
     /// A fault was healed, on schedule or because the run stopped.
@@ -435,7 +435,7 @@ pub struct Hit {
     pub places: Vec<String>,
 }
 
-/// What arrived while a fault was in force (`measurement.md`, proof that a fault was real).
+/// What arrived while a fault was in force (`docs/measurement.md`, proof that a fault was real).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Proof {
     /// Whether it suffices for this kind of fault.

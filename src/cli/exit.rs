@@ -1,4 +1,4 @@
-//! Exit codes: part of the interface (`docs/exit-codes.md`).
+//! Exit codes: part of the interface (`docs/run.md`).
 
 use crate::event::StopReason;
 use crate::verdict::Word;

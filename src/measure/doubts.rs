@@ -1,4 +1,4 @@
-//! Why a run cannot be held, as far as the run alone tells (`measurement.md`, inconclusive, never held).
+//! Why a run cannot be held, as far as the run alone tells (`docs/measurement.md`, inconclusive, never held).
 //!
 //! Those that depend on an expectation, such as a phase without a sample for its metric, are the verdict's.
 

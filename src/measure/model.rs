@@ -66,7 +66,7 @@ pub struct MeasuredRun {
     pub inconclusive: Vec<Doubt>,
 }
 
-/// A reason for which a run cannot be held (`measurement.md`, inconclusive).
+/// A reason for which a run cannot be held (`docs/measurement.md`, inconclusive).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Doubt {
     /// Which rule: `fault_without_proof`, `phase_without_sample`, `baseline_failed`, `late_generator`,
@@ -302,7 +302,7 @@ impl<T: Copy> Figure<T> {
     }
 }
 
-/// What one fault, or group of overlapping faults, did to one class (`measurement.md`, failover and outage).
+/// What one fault, or group of overlapping faults, did to one class (`docs/measurement.md`, failover and outage).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outage {
     /// The faults of the group.
@@ -403,7 +403,7 @@ pub enum Metastable {
     NotObserved,
 }
 
-/// What became of a workload's writes (`measurement.md`, consistency).
+/// What became of a workload's writes (`docs/measurement.md`, consistency).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Consistency {
     /// Writes acknowledged.
@@ -434,7 +434,7 @@ pub struct Consistency {
     pub examples: Vec<String>,
 }
 
-/// Availability, by request and by time (`measurement.md`, availability and SLA).
+/// Availability, by request and by time (`docs/measurement.md`, availability and SLA).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Availability {
     /// ok / all over `impact`.

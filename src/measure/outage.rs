@@ -1,4 +1,4 @@
-//! What one fault did to one class: every figure of `measurement.md`, failover and outage, put together.
+//! What one fault did to one class: every figure of `docs/measurement.md`, failover and outage, put together.
 
 use super::degraded;
 use super::failover;

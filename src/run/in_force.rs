@@ -59,7 +59,7 @@ fn directed(backend: &dyn Backend, towards: &[Traffic]) -> (u64, u64) {
     since.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
-/// The proof of a node fault: its state was read back, and something was directed at it (`measurement.md`, proof).
+/// The proof of a node fault: its state was read back, and something was directed at it (`docs/measurement.md`, proof).
 pub(super) fn node_proof(backend: &dyn Backend, obeyed: bool, read_back: Vec<String>, towards: &[Traffic]) -> Proof {
     let (bytes, connections) = directed(backend, towards);
     Proof { real: obeyed && bytes + connections > 0, withheld_bytes: bytes, connections, read_back, ..Proof::default() }

@@ -16,7 +16,7 @@ use crate::workload::Window;
 
 use super::stop::StopSwitch;
 
-/// How often guards are evaluated (`design.md` wants 100 ms: a tenth of the second that they look back).
+/// How often guards are evaluated: each tenth of the second that they look back ([`LOOK_BACK`]).
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// The sliding window of a guard.

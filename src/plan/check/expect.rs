@@ -11,7 +11,7 @@ use crate::plan::fault::FaultKind;
 use crate::plan::system::System;
 use crate::plan::workload::{Arrival, Workload};
 
-/// Ok operations in the baseline from which gaps are told (`measurement.md`, failover and outage).
+/// Ok operations in the baseline from which gaps are told (`docs/measurement.md`, failover and outage).
 const GAP_SUCCESSES: f64 = 200.0;
 
 impl Checker<'_> {
@@ -272,7 +272,7 @@ fn mean_gap(workload: &Workload, class: Option<&str>) -> Option<Duration> {
     (gap.is_finite() && gap < 1e9).then(|| Duration::from_secs_f64(gap))
 }
 
-/// The shortest silence that counts as a gap (`measurement.md`, unavailability).
+/// The shortest silence that counts as a gap (`docs/measurement.md`, unavailability).
 fn shortest_gap(workload: &Workload, mean: Duration) -> Duration {
     let factor = if matches!(workload.arrival, Arrival::Poisson(_)) { 20 } else { 10 };
     (mean * factor).max(Duration::from_millis(100))

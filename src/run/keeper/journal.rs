@@ -1,7 +1,7 @@
 //! The journal in the run folder: what must be ended and undone if nobody who knows it is left.
 //!
 //! One JSON record a line, appended before the thing is done, so that a crash leaves at most a record too many. A line
-//! cut short by a crash is left out. `docs` of the format are the types below.
+//! cut short by a crash is left out. The format is the types below.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -229,7 +229,7 @@ impl Http {
             _ if not_primary => Outcome::Unavailable,
             _ => Outcome::Error,
         };
-        // `measurement.md`: 4xx is definite, but for 408.
+        // `docs/measurement.md`: 4xx is definite, but for 408.
         let definite = status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT;
         let applied = if definite { Applied::No } else { Applied::Unknown };
         let retry_after = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
