@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 
 pub use matrix::{Axis, Variant};
 pub use mistake::{At, Mistake, Mistakes, Severity, Source, Sources};
-use tree::{Entry, Map, Node, Value};
+use tree::{Entry, Node, Value};
 
 /// The largest file that is read; an experiment that brings its servers' configurations is some kilobytes.
 const LARGEST: u64 = 1 << 20;
@@ -217,11 +217,6 @@ fn find_mut<'n>(root: &'n mut Node, key: &str) -> Option<&'n mut Node> {
         Value::Map(map) => map.get_mut(key).map(|entry| &mut entry.node),
         _ => None,
     }
-}
-
-/// A map of its own making, for tests and for what a file leaves out.
-pub fn empty_map(at: At) -> Node {
-    Node::new(at, Value::Map(Map::new()))
 }
 
 /// A file as JSON, as it is written: to check it against the schema. None if it cannot be read.
