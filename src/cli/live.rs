@@ -220,7 +220,9 @@ pub(super) fn plain_line(event: &Event) -> Option<String> {
     let text = match &event.what {
         What::PhaseStarted { phase, .. } => format!("phase {phase}"),
         What::FaultInjected { fault, kind, hit, .. } => {
-            format!("fault {fault} ({kind}) injected on {}", [hit.links.join(", "), hit.nodes.join(", ")].concat())
+            let hit: Vec<&str> = hit.links.iter().chain(&hit.nodes).map(String::as_str).collect();
+            let on = if hit.is_empty() { String::new() } else { format!(" on {}", hit.join(", ")) };
+            format!("fault {fault} ({kind}) injected{on}")
         }
         What::FaultHealed { fault, proof, .. } => {
             format!("fault {fault} healed{}", if proof.real { "" } else { ", with no proof that it was real" })

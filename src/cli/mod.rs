@@ -89,7 +89,7 @@ pub struct Overrides {
     #[arg(long)]
     pub smoke: bool,
     /// Run each variant so many times, with seeds seed, seed+1, …
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: Option<u32>,
     /// Run the schedule without its faults: a control run.
     #[arg(long)]

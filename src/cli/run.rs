@@ -12,6 +12,7 @@ use crate::event::{PLAN_FILE, StopReason};
 use crate::measure::Measured;
 use crate::plan::Plan;
 use crate::report::{self, EXPERIMENT_FILE, Manifest, Report, Style};
+use crate::run::secrets::Secrets;
 use crate::run::{self, Listener, Permits, Pulse, RunFolder, Setup, StopSwitch};
 use crate::system::lab::Labs;
 use crate::units::Span;
@@ -34,7 +35,12 @@ pub(super) fn run(args: &RunArgs) -> Exit {
         say(&format!("error: no experiment bears the tag {}; nothing was started\n", args.tag.join(" or ")));
         return Exit::Mistake;
     }
-    let refused: Vec<String> = chosen.iter().flat_map(|file| run::refusals(&file.plan, args.allow_remote)).collect();
+    let mut refused: Vec<String> =
+        chosen.iter().flat_map(|file| run::refusals(&file.plan, args.allow_remote)).collect();
+    let runs = chosen.iter().flat_map(|file| &file.plan.runs);
+    refused.extend(runs.filter_map(|run| Secrets::of(run).err()).map(|error| error.to_string()));
+    refused.sort();
+    refused.dedup();
     if !refused.is_empty() {
         say(&refused.iter().map(|line| format!("error: {line}\n")).collect::<String>());
         say("nothing was started\n");
@@ -99,7 +105,8 @@ fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSw
         duration_ns: wall_ns().saturating_sub(started),
         ..Manifest::of_this_machine()
     };
-    let exit = exit.worse_of(conclude(args, &folder, manifest, stop));
+    let exit = conclude(args, &folder, manifest, stop, exit);
+    drop(folder);
     if let Some(keep) = args.keep {
         prune(&args.out, &plan.name, keep);
     }
@@ -191,7 +198,7 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
 }
 
 /// Measures, judges, reports.
-fn conclude(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch) -> Exit {
+fn conclude(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch, conducted: Exit) -> Exit {
     let dir = folder.path();
     let measured = match Measured::from_run(dir) {
         Ok(measured) => measured,
@@ -205,7 +212,7 @@ fn conclude(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &S
         None
     });
     let verdict = verdict::judge(&measured, stored.as_ref());
-    let exit = exit_of(&measured, verdict.word, stop);
+    let exit = conducted.worse_of(exit_of(&measured, verdict.word, stop));
     manifest.experiment = std::fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
     let report = Report::new(&measured, &verdict, &manifest);
     let written = report::write_all(&report, dir).map_err(|error| super::chain(&error)).and_then(|written| {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::RunError;
 use super::action::act;
-use super::in_force::{InForce, Traffic, action_proof, node_proof};
+use super::in_force::{Doing, InForce, Traffic, action_proof, node_proof};
 use super::keeper::{self, Keeper, Notice, Undo};
 use super::permit::Permits;
 use super::pulse::Pulse;
@@ -27,8 +27,9 @@ use super::watch::{GuardWatch, LOOK_BACK, Look, Watch};
 use crate::backend::{Backend, Embedded};
 use crate::clock::{Moment, RunClock, wall_ns};
 use crate::event::{Event, Proof, StopReason, What};
+use crate::experiment::interpolate;
 use crate::plan::fault::{Fault, FaultKind};
-use crate::plan::{Allow, CheckWhen, LabCatalogue, RunPlan};
+use crate::plan::{Action, Allow, CheckWhen, LabCatalogue, RunPlan};
 use crate::proxy::{self, LinkSpec};
 use crate::system::{LinkAddresses, NodeAct, Surroundings, System, Teller};
 use crate::topology::Topology;
@@ -42,6 +43,9 @@ const OVERTIME: Duration = Duration::from_secs(3600);
 
 /// How long what is open may take to finish after a stop that somebody asked for.
 const SHORT_DRAIN: Duration = Duration::from_secs(1);
+
+/// How long the way back of an action may take; a lease is longer than its fault by more than that.
+const UNDO_WITHIN: Duration = Duration::from_secs(8);
 
 /// How often the service is probed.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
@@ -107,6 +111,9 @@ struct Stage {
     system: Arc<System>,
     topology: Topology,
     news: mpsc::UnboundedReceiver<Event>,
+    /// Names of faults whose actions are done.
+    done: mpsc::UnboundedSender<String>,
+    told_done: mpsc::UnboundedReceiver<String>,
     schedule: Schedule,
     in_force: IndexMap<String, InForce>,
     keeper: Arc<Keeper>,
@@ -171,6 +178,7 @@ impl Stage {
             }
         };
         let schedule = Schedule::new(plan, Moment(u64::MAX));
+        let (done, told_done) = mpsc::unbounded_channel();
         Ok(Stage {
             clock,
             recorder,
@@ -178,6 +186,8 @@ impl Stage {
             system,
             topology,
             news,
+            done,
+            told_done,
             schedule,
             in_force: IndexMap::new(),
             keeper,
@@ -257,8 +267,19 @@ impl Stage {
                 biased;
                 _ = setup.stop.wait() => return Err(Stopping),
                 Some(event) = self.news.recv() => self.hear(setup, &event),
+                Some(name) = self.told_done.recv() => self.action_done(setup, &name).await,
                 () = tokio::time::sleep_until(instant) => return Ok(()),
             }
+        }
+    }
+
+    /// An action without a way back is over when it is done; one with a way back lasts until it is healed.
+    async fn action_done(&mut self, setup: &Setup<'_>, name: &str) {
+        if let Some(InForce::Action { undo: None, .. }) = self.in_force.get(name)
+            && setup.plan.faults[name].hold.is_none()
+        {
+            let now = self.clock.now();
+            self.heal(setup, name, now).await;
         }
     }
 
@@ -375,7 +396,9 @@ impl Stage {
             let text = format!("fault {name} hits nobody: its selectors match nothing just now");
             self.recorder.event(What::Note { text });
         }
-        if let Err(error) = self.keeper.lease(name, fault.lease.0, undo_of(fault, setup.permits.allowed())) {
+        if let Err(error) =
+            self.keeper.lease(name, fault.lease.0, undo_of(fault, setup.permits.allowed(), |undo| self.filled(undo)))
+        {
             return setup.stop.request(StopReason::Keeper, error.to_string());
         }
         self.tell_counters();
@@ -408,8 +431,13 @@ impl Stage {
             }
             Strike::Action { action, undo } => {
                 let at = self.clock.now();
-                let (ok, said) = act(&action, fault.lease.0, &setup.permits).await;
-                (InForce::Action { undo, ok, said }, at, at, None, 0)
+                // Beside the run, so that guards, other faults and Ctrl-C do not wait for it.
+                let within = fault.hold.map_or(fault.lease.0.saturating_sub(UNDO_WITHIN), |hold| hold.0);
+                let (done, fault) = (self.done.clone(), name.to_owned());
+                let tell = move || drop(done.send(fault));
+                let doing = Doing::start(self.filled(&action), within, setup.permits.clone(), tell);
+                let undo = undo.map(|undo| self.filled(&undo));
+                (InForce::Action { undo, doing }, at, at, None, 0)
             }
         };
         self.recorder.event_at(
@@ -423,7 +451,7 @@ impl Stage {
 
     async fn heal(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
         let Some(in_force) = self.in_force.shift_remove(name) else { return };
-        let mut at = self.clock.now();
+        let (mut at, mut healed) = (self.clock.now(), true);
         let proof = match in_force {
             InForce::Links(injection, _) => {
                 self.backend.heal(*injection).unwrap_or_else(|error| self.unhealed(name, &error.to_string()))
@@ -438,19 +466,25 @@ impl Stage {
                 at = self.clock.now();
                 proof
             }
-            InForce::Action { undo, ok, said } => {
+            InForce::Action { undo, doing } => {
+                let (mut ok, said) = doing.end().await;
+                let mut told = vec![said];
                 if let Some(undo) = undo {
-                    let lease = setup.plan.faults[name].lease.0;
-                    let (undone, said) = act(&undo, lease, &setup.permits).await;
+                    let (undone, said) = act(&undo, UNDO_WITHIN, &setup.permits).await;
                     if !undone {
                         self.unhealed(name, &said);
+                        told.push(format!("could not be undone: {said}"));
+                        // The lease stays: the keeper tries again, and the journal remembers it for `heal`.
+                        (ok, healed) = (false, false);
                     }
                 }
-                action_proof(ok, said)
+                action_proof(ok, told)
             }
         };
-        // A keeper that is lost has told so itself.
-        let _ = self.keeper.release(name);
+        if healed {
+            // A keeper that is lost has told so itself.
+            let _ = self.keeper.release(name);
+        }
         self.tell_counters();
         self.recorder.event_at(at, What::FaultHealed { fault: name.into(), planned, proof });
         self.schedule.healed(name, at);
@@ -507,9 +541,32 @@ impl Stage {
         (lines, obeyed)
     }
 
+    /// An action with the addresses of links and nodes filled in.
+    fn filled(&self, action: &Action) -> Action {
+        let nodes = self.system.nodes();
+        let address = |path: &str| match path.split_once('.')? {
+            ("links", link) => self.links.get(link).map(ToString::to_string),
+            ("nodes", node) => nodes.iter().find(|info| info.name == node).map(|info| info.address.clone()),
+            _ => None,
+        };
+        let value = |name: &str| match name.rsplit_once('.')? {
+            (path, "address") => address(path),
+            (path, "port") => Some(address(path)?.rsplit_once(':')?.1.to_owned()),
+            _ => None,
+        };
+        let fill = |text: &String| interpolate::fill(text, value);
+        match action {
+            Action::Exec(command) => Action::Exec(command.iter().map(fill).collect()),
+            Action::Http { method, url, body } => {
+                Action::Http { method: method.clone(), url: fill(url), body: body.as_ref().map(fill) }
+            }
+            Action::Manual(step) => Action::Manual(fill(step)),
+        }
+    }
+
     async fn check(&self, setup: &Setup<'_>, when: CheckWhen) {
         for (index, check) in setup.plan.checks.iter().enumerate().filter(|(_, check)| check.when.contains(&when)) {
-            let (ok, output) = act(&check.action, check.timeout.0, &setup.permits).await;
+            let (ok, output) = act(&self.filled(&check.action), check.timeout.0, &setup.permits).await;
             let when = match when {
                 CheckWhen::Before => "before",
                 CheckWhen::After => "after",
@@ -604,9 +661,9 @@ fn start_keeper(setup: &mut Setup<'_>) -> Result<Keeper, RunError> {
 }
 
 /// How the keeper undoes a fault without us; faults on our own links and processes go when we do.
-fn undo_of(fault: &Fault, allowed: &[Allow]) -> Option<Undo> {
+fn undo_of(fault: &Fault, allowed: &[Allow], fill: impl Fn(&Action) -> Action) -> Option<Undo> {
     let FaultKind::Action { undo, .. } = &fault.kind else { return None };
-    Some(Undo { action: undo.clone()?, allow: allowed.to_vec() })
+    Some(Undo { action: fill(undo.as_ref()?), allow: allowed.to_vec() })
 }
 
 /// A proxy for each link; says where each listens.

@@ -1,5 +1,11 @@
 //! A fault in force: what heals it, and what proves that it was real.
 
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::action::act;
+use super::permit::Permits;
 use crate::backend::{Backend, Injection, Target};
 use crate::event::{LinkCounters, Proof};
 use crate::plan::Action;
@@ -22,15 +28,46 @@ pub(super) enum InForce {
         /// The links that lead there, as their counters stood.
         towards: Vec<Traffic>,
     },
-    /// Something outside the run.
+    /// Something outside the run, perhaps still being done.
     Action {
         /// The way back.
         undo: Option<Action>,
-        /// Whether it went well.
-        ok: bool,
-        /// What it said.
-        said: String,
+        /// The doing.
+        doing: Doing,
     },
+}
+
+/// An action that is being done beside the run; dropped, it is broken off, with what it started.
+pub(super) struct Doing(JoinHandle<(bool, String)>);
+
+impl Doing {
+    /// Does it, then calls `done`.
+    pub(super) fn start(
+        action: Action,
+        within: Duration,
+        permits: Permits,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Doing {
+        Doing(tokio::spawn(async move {
+            let ended = act(&action, within, &permits).await;
+            done();
+            ended
+        }))
+    }
+
+    /// How it ended: whether it went well, and what it said. One that is still under way is broken off.
+    pub(super) async fn end(mut self) -> (bool, String) {
+        if !self.0.is_finished() {
+            self.0.abort();
+        }
+        (&mut self.0).await.unwrap_or_else(|_| (false, "broken off: it was not done in time".to_owned()))
+    }
+}
+
+impl Drop for Doing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What one link had carried towards a node when its fault struck.
@@ -66,6 +103,6 @@ pub(super) fn node_proof(backend: &dyn Backend, obeyed: bool, read_back: Vec<Str
 }
 
 /// The proof of an action: its exit or status code.
-pub(super) fn action_proof(ok: bool, said: String) -> Proof {
-    Proof { real: ok, read_back: vec![said], ..Proof::default() }
+pub(super) fn action_proof(ok: bool, said: Vec<String>) -> Proof {
+    Proof { real: ok, read_back: said, ..Proof::default() }
 }

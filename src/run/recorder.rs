@@ -69,9 +69,9 @@ impl Recorder {
         let (sender, receiver) = mpsc::sync_channel(QUEUE);
         let failure = Arc::new(OnceLock::new());
         let thread = std::thread::Builder::new().name("recorder".into()).spawn({
-            let (failure, dir) = (failure.clone(), dir.to_owned());
+            let (failure, dir, secrets) = (failure.clone(), dir.to_owned(), secrets.clone());
             move || {
-                if let Err(error) = write_attempts(&receiver, attempts, &dir) {
+                if let Err(error) = write_attempts(&receiver, attempts, &dir, &secrets) {
                     failure.get_or_init(|| format!("cannot write {ATTEMPTS_FILE}: {error}"));
                     // Records that still come are lost, and the run ends; draining keeps the senders free.
                     while receiver.recv().is_ok() {}
@@ -170,7 +170,7 @@ impl Sink for QueueSink {
 }
 
 /// Takes attempts until every sender is gone; one zstd frame a second.
-fn write_attempts(receiver: &Receiver<Job>, mut file: File, dir: &Path) -> io::Result<()> {
+fn write_attempts(receiver: &Receiver<Job>, mut file: File, dir: &Path, secrets: &Secrets) -> io::Result<()> {
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
     let mut lines: Vec<u8> = Vec::with_capacity(1 << 20);
     let mut written = 0u64;
@@ -179,7 +179,12 @@ fn write_attempts(receiver: &Receiver<Job>, mut file: File, dir: &Path) -> io::R
         let mut flushed = None;
         let more = match receiver.recv_timeout(close_at.saturating_duration_since(Instant::now())) {
             Ok(Job::Attempt(attempt)) => {
-                serde_json::to_writer(&mut lines, &attempt)?;
+                if secrets.is_empty() {
+                    serde_json::to_writer(&mut lines, &attempt)?;
+                } else {
+                    // A server may send a secret back, as a value or a place.
+                    lines.extend_from_slice(secrets.conceal(&serde_json::to_string(&attempt)?).as_bytes());
+                }
                 lines.push(b'\n');
                 true
             }

@@ -119,8 +119,10 @@ fn heal_due(fault: &Fault, since: Moment) -> Option<Moment> {
 }
 
 /// Whether a fault without a length is over as soon as it has happened, and has nothing to heal.
-pub(super) fn happens_once(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Action { undo: None, .. })
+///
+/// An action without a way back is over when it is done, which takes the time that it takes: the conductor is told.
+fn happens_once(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::Drop { .. } | FaultKind::Restart(_))
 }
 
 #[cfg(test)]

@@ -67,6 +67,11 @@ impl Secrets {
         Ok(Secrets(Arc::new(known)))
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text with each secret's value replaced by its name.
     pub fn conceal<'t>(&self, text: &'t str) -> std::borrow::Cow<'t, str> {
         let mut concealed = std::borrow::Cow::Borrowed(text);

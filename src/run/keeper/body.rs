@@ -265,6 +265,8 @@ impl Keeper {
         if self.leases.values().any(|lease| lease.ended && now >= lease.until + HUNG_AFTER) {
             tracing::error!("the harness holds on to a fault whose lease has ended; it is killed");
             let _ = pidfd_send_signal(&self.harness, Os::KILL);
+            // Once is enough: its end of the socket closes next, and what it held is undone then.
+            self.leases.retain(|_, lease| !lease.ended);
         }
         let ended: Vec<String> = self
             .leases
