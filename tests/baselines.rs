@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 /// A lab that answers in less than a millisecond, slowed down for half a second; generous limits, for busy machines.
 const EXPERIMENT: &str = "
@@ -44,9 +46,7 @@ impl Home {
     /// `brownout ARGS` in it: exit code and all that was said. A run voided by a late generator is run again, once.
     fn brownout(&self, args: &[&str]) -> (Option<i32>, String) {
         let call = || -> Output {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
-            command.args(args).current_dir(self.0.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-            command.output().expect("the built binary starts")
+            common::brownout().args(args).current_dir(self.0.path()).output().expect("the built binary starts")
         };
         let said = |output: &Output| {
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

@@ -5,6 +5,16 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+/// The built binary, without colour and without a keyboard.
+pub fn brownout() -> Command {
+    // CI names the release build: it is the one that users run, and a slow generator would void runs.
+    let built = option_env!("CARGO_BIN_EXE_brownout").map(Into::into);
+    let binary = std::env::var_os("BROWNOUT_BIN").or(built).expect("cargo has built the binary");
+    let mut command = Command::new(binary);
+    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
 /// One call of `brownout`, from the project's root, with a run folder of its own.
 pub struct Case {
     args: Vec<String>,
@@ -41,11 +51,8 @@ impl Case {
 
     /// The command as it will be started, its run folders in a place of its own.
     pub fn command(&self) -> Command {
-        // CI names the release build: it is the one that users run, and a slow generator would void runs.
-        let built = option_env!("CARGO_BIN_EXE_brownout").map(Into::into);
-        let binary = std::env::var_os("BROWNOUT_BIN").or(built).expect("cargo has built the binary");
-        let mut command = Command::new(binary);
-        command.args(&self.args).current_dir(env!("CARGO_MANIFEST_DIR")).env("NO_COLOR", "1").stdin(Stdio::null());
+        let mut command = brownout();
+        command.args(&self.args).current_dir(env!("CARGO_MANIFEST_DIR"));
         if self.args[0] == "run" {
             command.arg("--out").arg(self.runs());
         }
