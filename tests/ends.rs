@@ -178,6 +178,42 @@ fn a_guard_aborts_heals_and_exits_4() {
     assert!(std::fs::read_to_string(ran.run_folder().join("events.jsonl")).unwrap().contains("fault_healed"));
 }
 
+/// The lab with one action as its fault.
+fn with_action(fault: &str) -> String {
+    let cut = "cut: { at: 0s, for: 60s, partition: { a: { role: primary }, b: all } }";
+    LONG.replace(cut, fault).replace("baseline: 3s", "baseline: 1s")
+}
+
+#[test]
+fn an_action_that_cannot_be_undone_is_never_held() {
+    let fault = "e: { at: 0s, for: 200ms, exec: { command: ['true'], undo: { exec: ['false'] } } }";
+    Case::text(&with_action(fault)).run().exits(5).says("could not be undone");
+}
+
+#[test]
+fn an_action_that_hangs_holds_up_nobody() {
+    let name = format!("brownout-test-hang-{}", std::process::id());
+    let hang =
+        format!("exec: {{ command: [python3, -c, 'import time; time.sleep(600)', {name}], irreversible: true }}");
+    let (child, case) = Case::text(&with_action(&format!("e: {{ at: 0s, {hang} }}"))).start();
+    eventually("the action", || alive(&name));
+    eventually("the recovery", || events(&case).contains("recovery"));
+    signal(&child, "INT");
+    let (output, text) = output(child);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    eventually("the action's end", || !alive(&name));
+}
+
+#[test]
+fn addresses_are_filled_into_actions() {
+    let fault =
+        "e: { at: 0s, exec: { command: [sh, -c, 'test ${links.orders-gateway.port} -gt 0'], irreversible: true } }";
+    let ran = Case::text(&with_action(fault)).run();
+    let events = std::fs::read_to_string(ran.run_folder().join("events.jsonl")).unwrap();
+    let healed = events.lines().find(|line| line.contains("fault_healed")).expect("the action was done");
+    assert!(healed.contains("\"real\":true"), "{healed}");
+}
+
 #[test]
 fn a_port_in_use_is_named_and_nothing_is_left() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -622,8 +622,10 @@ impl Stage {
         }
         if let Err(error) = self.keeper.end() {
             self.recorder.event(What::Note { text: error.to_string() });
-            // Without a keeper its work is ours.
-            if let Err(error) = keeper::sweep(setup.dir) {
+            // Without a keeper its work is ours; it blocks, so not on this runtime.
+            let dir = setup.dir.to_owned();
+            let swept = tokio::task::spawn_blocking(move || keeper::sweep(&dir).map_err(|error| error.to_string()));
+            if let Err(error) = swept.await.unwrap_or_else(|panic| Err(panic.to_string())) {
                 self.recorder.event(What::Note { text: format!("{error}; `brownout heal` tries again") });
             }
         }
