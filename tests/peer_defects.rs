@@ -3,6 +3,8 @@
 //! Those of chains alone (absurd settings, the `timeout` that starts over, chance that a seed does not repeat) are
 //! played again with sockets here, since that is where they hurt.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod proxy_support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -262,4 +264,79 @@ fn addresses_outside_the_permit_are_not_dialled() {
     assert_eq!(link.counters().dial_failed, 1);
     upstream.set_nonblocking(true).unwrap();
     assert!(upstream.accept().is_err());
+}
+
+/// Names the upstream to the child process of the test below.
+const SHORT_OF_DESCRIPTORS: &str = "BROWNOUT_TEST_SHORT_OF_DESCRIPTORS";
+
+/// The limit holds for a whole process, so the proxy that meets it has one of its own: this same test, run again.
+#[test]
+fn running_out_of_descriptors_in_accept_stops_a_link_only_as_long_as_it_lasts() {
+    if let Ok(upstream) = std::env::var(SHORT_OF_DESCRIPTORS) {
+        return short_of_descriptors(&upstream);
+    }
+    let name = "running_out_of_descriptors_in_accept_stops_a_link_only_as_long_as_it_lasts";
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(SHORT_OF_DESCRIPTORS, server(echo).to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn short_of_descriptors(upstream: &str) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use std::os::fd::AsRawFd;
+
+    let engine = engine();
+    let link = engine.open(LinkSpec::new("short", upstream)).unwrap();
+    let says = |client: &mut TcpStream, text: &[u8]| {
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.write_all(text).unwrap();
+        let mut back = vec![0; text.len()];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(back, text);
+    };
+    let mut before = TcpStream::connect(link.addr()).unwrap();
+    says(&mut before, b"before");
+    // The clients' own descriptors are taken beforehand.
+    let waiting: Vec<_> =
+        (0..40).map(|_| socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap()).collect();
+
+    // A new descriptor gets the lowest free number: with that one forbidden there is none.
+    let lowest = before.try_clone().unwrap().as_raw_fd() as u64;
+    let plenty = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(lowest), ..plenty }).unwrap();
+    let clock = RunClock::start();
+    for client in &waiting {
+        client.connect(&link.addr().into()).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    soon("accepting has failed", || link.accept_failures() > 0);
+    says(&mut before, b"goes on");
+    thread::sleep(Duration::from_millis(300));
+    // It tries again each 50 ms, however many wait at the port.
+    let (failures, tries) = (link.accept_failures(), clock.now().as_secs_f64() / 0.05 + 2.0);
+    assert!((failures as f64) <= tries, "{failures} failures in {}", clock.now());
+    assert_eq!(link.counters().accepted, 1);
+
+    // One more is enough for accept, and none is left to dial with: the client is told.
+    setrlimit(Resource::Nofile, Rlimit { current: Some(lowest + 1), ..plenty }).unwrap();
+    soon("a dial has failed", || link.counters().dial_failed > 0);
+    assert_eq!(link.counters().open, 1);
+
+    setrlimit(Resource::Nofile, plenty).unwrap();
+    soon("nobody waits at the port any more", || link.counters().accepted == 41);
+    let told = link.counters().dial_failed as usize;
+    let mut served = 0;
+    for client in waiting {
+        let mut client = TcpStream::from(client);
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        if client.write_all(b"after").is_ok() && client.read_exact(&mut [0; 5]).is_ok() {
+            served += 1;
+        }
+    }
+    assert_eq!(served, 40 - told);
+    says(&mut TcpStream::connect(link.addr()).unwrap(), b"as ever");
 }

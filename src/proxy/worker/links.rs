@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
@@ -42,6 +43,8 @@ pub(crate) struct LinkState {
     speaks_http: bool,
     listener: Side,
     listens: bool,
+    /// An alarm is set to accept again; until then nobody knocks in vain.
+    accepts_later: bool,
     /// A tap on the SYNs that the closed port refuses, where permitted.
     refusals: Option<OwnedFd>,
     counts_drops: bool,
@@ -84,6 +87,7 @@ impl LinkState {
             speaks_http,
             listener: Side::new(listener),
             listens: false,
+            accepts_later: false,
             refusals: None,
             counts_drops: false,
             next_number: 1,
@@ -203,6 +207,29 @@ impl Worker {
         }
     }
 
+    /// Somebody has come to the port.
+    pub(super) fn knocked(&mut self, key: Key) {
+        if self.links.get(key).is_some_and(|link| !link.accepts_later) {
+            self.accept(key);
+        }
+    }
+
+    /// The pause in accepting is over.
+    pub(super) fn accept_again(&mut self, key: Key) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.accepts_later = false;
+            self.accept(key);
+        }
+    }
+
+    /// Accepts after a pause; one alarm is enough, however many knock meanwhile.
+    fn accept_later(&mut self, key: Key, pause: Duration) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if !std::mem::replace(&mut link.accepts_later, true) {
+            self.tools.alarms.set(self.tools.clock.now() + pause, Alarm::AcceptAgain(key));
+        }
+    }
+
     /// Takes in the connections that wait at the port.
     pub(super) fn accept(&mut self, key: Key) {
         for _ in 0..ACCEPTS {
@@ -218,12 +245,11 @@ impl Worker {
                 Err(error) => {
                     link.shared.counters.accept_failed.add(1);
                     tracing::warn!(link = %link.shared.name, %error, "could not accept; trying again soon");
-                    self.tools.alarms.set(self.tools.clock.now() + ACCEPT_PAUSE, Alarm::AcceptAgain(key));
-                    return;
+                    return self.accept_later(key, ACCEPT_PAUSE);
                 }
             }
         }
-        self.tools.alarms.set(self.tools.clock.now(), Alarm::AcceptAgain(key));
+        self.accept_later(key, Duration::ZERO);
     }
 
     /// Does with a new connection what the link's door says.

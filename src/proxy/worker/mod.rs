@@ -227,7 +227,7 @@ impl Worker {
                 match Token::unpack(event.data.u64()) {
                     Token::Client(key) => self.on_socket(key, true, event.flags),
                     Token::Server(key) => self.on_socket(key, false, event.flags),
-                    Token::Listener(link) => self.accept(link),
+                    Token::Listener(link) => self.knocked(link),
                     Token::Refusals(link) => self.count_refusals(link),
                     Token::Bell => ordered = true,
                 }
@@ -418,7 +418,7 @@ impl Worker {
                         self.end_by_key(key, Closing::Fault);
                     }
                 }
-                Alarm::AcceptAgain(link) => self.accept(link),
+                Alarm::AcceptAgain(link) => self.accept_again(link),
                 Alarm::CountDrops(link) => self.drops_tick(link),
                 Alarm::Strike(link, id) => self.strike_tick(link, id, at),
             }
