@@ -264,3 +264,25 @@ fn limit_and_timeout_close_with_fin_in_time() {
     let evidence = link.heal(timeout.id).unwrap();
     assert_eq!((evidence.withheld_bytes, evidence.connections), (4, 1));
 }
+
+#[test]
+fn a_share_that_grows_takes_open_connections_and_one_that_shrinks_lets_them_go() {
+    let engine = engine();
+    let link = link(&engine, server(echo));
+    let mut client = TcpStream::connect(link.addr()).unwrap();
+    let mut took = || {
+        let sent = Instant::now();
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0; 1]).unwrap();
+        sent.elapsed()
+    };
+    let (slow, add) = (latency(100), Duration::from_millis(100));
+    let strike = Strike::Toxic { direction: Direction::Down, toxic: slow, share: 0.0 };
+    let id = link.strike("some", strike, Seed(1)).unwrap().id;
+    assert!(took() < add);
+    link.update_toxic(id, slow, 1.0);
+    assert!(took() >= add);
+    link.update_toxic(id, slow, 0.0);
+    assert!(took() < add);
+    assert_eq!(link.heal(id).unwrap().altered_chunks, 1);
+}

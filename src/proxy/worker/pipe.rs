@@ -150,6 +150,11 @@ impl Pipe {
         }
     }
 
+    /// Whether this toxic stands here.
+    pub(crate) fn carries(&self, id: ToxicId) -> bool {
+        self.chain.as_ref().is_some_and(|chain| chain.tally_of(id).is_some())
+    }
+
     /// What one toxic has done here.
     pub(crate) fn tally_of(&self, id: ToxicId) -> Tally {
         self.chain.as_ref().and_then(|chain| chain.tally_of(id)).unwrap_or_default()

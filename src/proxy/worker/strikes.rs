@@ -279,21 +279,24 @@ impl Worker {
         let now = self.tools.clock.now();
         let Some(link) = self.links.get_mut(key) else { return };
         let Some(active) = link.toxics.iter_mut().find(|active| active.id == id.0) else { return };
-        let shared_alike = active.share == share;
         active.toxic = toxic;
         active.share = share;
         let in_kernel = active.in_kernel;
         let members = link.members.clone();
         for &member in members.iter().filter(|_| !in_kernel) {
             let Some(connection) = self.connections.get_mut(member) else { continue };
-            if shared_alike || active.concerns(connection.number) {
-                connection.up.update(ToxicId(id.0), toxic, now);
-                connection.down.update(ToxicId(id.0), toxic, now);
-            } else {
+            let id = ToxicId(id.0);
+            if !active.concerns(connection.number) {
                 let tally = active.tally_on(connection);
                 active.tally += tally;
-                connection.up.remove(ToxicId(id.0), now);
-                connection.down.remove(ToxicId(id.0), now);
+                connection.up.remove(id, now);
+                connection.down.remove(id, now);
+            } else if connection.up.carries(id) || connection.down.carries(id) {
+                connection.up.update(id, toxic, now);
+                connection.down.update(id, toxic, now);
+            } else if !matches!(connection.life, Life::Draining | Life::Orphaned) {
+                // The share has grown.
+                active.join(connection, &mut self.tools, now);
             }
         }
         self.govern_or_turn(key, in_kernel, &members);
