@@ -48,6 +48,13 @@ impl Open {
         met
     }
 
+    /// A link is about to close: what the fault met there still counts.
+    fn leave(&mut self, leaving: &Arc<Link>) {
+        for (_, link, id) in self.hits.extract_if(.., |(_, link, _)| Arc::ptr_eq(link, leaving)) {
+            self.met += link.evidence(id).unwrap_or_default();
+        }
+    }
+
     fn heal(&mut self) -> Evidence {
         for (_, link, id) in self.hits.drain(..) {
             self.met += link.heal(id).unwrap_or_default();
@@ -77,11 +84,16 @@ impl Embedded {
         links.get(name).cloned().ok_or_else(|| BackendError::UnknownLink { link: name.into() })
     }
 
-    fn strike(&self, injection: &mut Injection, target: &Target) -> Result<(), BackendError> {
+    /// The link of a target, if the action can be done there.
+    fn aim(&self, action: &LinkAction, target: &Target) -> Result<Arc<Link>, BackendError> {
         let Served { link, http } = self.served(&target.link)?;
-        if matches!(injection.action, LinkAction::Http(_)) && !http {
+        if matches!(action, LinkAction::Http(_)) && !http {
             return Err(BackendError::NotHttp { link: Arc::clone(&target.link) });
         }
+        Ok(link)
+    }
+
+    fn strike(&self, injection: &mut Injection, target: &Target, link: Arc<Link>) -> Result<(), BackendError> {
         let struck = link.strike(&injection.fault, strike_of(&injection.action, target.direction), injection.seed)?;
         let Struck { id, at, mechanism, in_flight_bytes } = struck;
         injection.at = injection.at.min(at);
@@ -112,7 +124,9 @@ impl Backend for Embedded {
 
     fn close(&self, link: &str) -> Result<(), BackendError> {
         let removed = self.links.write().unwrap_or_else(PoisonError::into_inner).remove(link);
-        removed.ok_or_else(|| BackendError::UnknownLink { link: link.into() })?.link.close();
+        let Served { link, .. } = removed.ok_or_else(|| BackendError::UnknownLink { link: link.into() })?;
+        lock(&self.ledger).open.values_mut().for_each(|open| open.leave(&link));
+        link.close();
         Ok(())
     }
 
@@ -128,6 +142,8 @@ impl Backend for Embedded {
         targets: &[Target],
         seed: Seed,
     ) -> Result<Injection, BackendError> {
+        // Before the first is hit: a reset cannot be taken back.
+        let links = targets.iter().map(|target| self.aim(action, target)).collect::<Result<Vec<_>, _>>()?;
         let id = {
             let mut ledger = lock(&self.ledger);
             ledger.next += 1;
@@ -139,8 +155,8 @@ impl Backend for Embedded {
         let mut injection = Injection::new(fault, id, action.clone(), seed, move || {
             settle(&ledger, id);
         });
-        // Where one target fails, dropping the injection heals those before it.
-        targets.iter().try_for_each(|target| self.strike(&mut injection, target))?;
+        // Where a link has been closed meanwhile, dropping the injection heals those before it.
+        targets.iter().zip(links).try_for_each(|(target, link)| self.strike(&mut injection, target, link))?;
         if targets.is_empty() {
             injection.at = self.engine.now();
             injection.last_hit = injection.at;
@@ -149,7 +165,8 @@ impl Backend for Embedded {
     }
 
     fn extend(&self, injection: &mut Injection, target: &Target) -> Result<(), BackendError> {
-        self.strike(injection, target)
+        let link = self.aim(&injection.action, target)?;
+        self.strike(injection, target, link)
     }
 
     fn retract(&self, injection: &mut Injection, target: &Target) -> Result<(), BackendError> {
