@@ -131,6 +131,8 @@ fn when_harness_and_keeper_both_died_heal_cleans_up() {
     let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
     // Stopped first, so that it cannot clean up between the two.
     rustix::process::kill_process(keeper, rustix::process::Signal::STOP).unwrap();
+    let keeper_stat = || proc::Stat::of(keeper.as_raw_nonzero().get() as u32);
+    until("the keeper stands still", || keeper_stat().is_some_and(|stat| stat.state == 'T'));
     harness.kill().unwrap();
     harness.wait().unwrap();
     rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
