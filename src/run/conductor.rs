@@ -1,7 +1,7 @@
-//! One run, from its first process to its last: starts, loads, injects, heals, ends.
+//! One run, from its first process to its last: starts, loads, goes through the phases, ends.
 //!
-//! What happens when is decided elsewhere ([`Schedule`], guards, the plan); here it is done. Whatever ends the run,
-//! [`Stage::take_down`] heals everything and says so.
+//! What happens when is decided elsewhere ([`Schedule`], guards, the plan); here it is done. Faults are in `faults`. Whatever ends the run,
+//! [`Running::take_down`] heals everything and says so.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,25 +13,23 @@ use tokio::task::JoinSet;
 
 use super::RunError;
 use super::action::act;
-use super::in_force::{Doing, InForce, Traffic, action_proof, node_proof};
-use super::keeper::{self, Keeper, Notice, Undo};
+use super::in_force::InForce;
+use super::keeper::{self, Keeper, Notice};
 use super::permit::Permits;
 use super::pulse::Pulse;
 use super::recorder::{Listener, Recorder};
 use super::schedule::{Act, Next, Schedule};
 use super::secrets::Secrets;
 use super::stop::StopSwitch;
-use super::strike::Strike;
 use super::ticker;
 use super::watch::{GuardWatch, LOOK_BACK, Look, Watch};
 use crate::backend::{Backend, Embedded};
 use crate::clock::{Moment, RunClock, wall_ns};
-use crate::event::{Event, Proof, StopReason, What};
+use crate::event::{Event, StopReason, What};
 use crate::experiment::interpolate;
-use crate::plan::fault::{Fault, FaultKind};
-use crate::plan::{Action, Allow, CheckWhen, LabCatalogue, RunPlan};
+use crate::plan::{Action, CheckWhen, LabCatalogue, RunPlan};
 use crate::proxy::{self, LinkSpec};
-use crate::system::{LinkAddresses, NodeAct, Surroundings, System, Teller};
+use crate::system::{LinkAddresses, Surroundings, System, Teller};
 use crate::topology::Topology;
 use crate::workload::{Load, LoadSpec};
 
@@ -43,9 +41,6 @@ const OVERTIME: Duration = Duration::from_secs(3600);
 
 /// How long what is open may take to finish after a stop that somebody asked for.
 const SHORT_DRAIN: Duration = Duration::from_secs(1);
-
-/// How long the way back of an action may take; a lease is longer than its fault by more than that.
-const UNDO_WITHIN: Duration = Duration::from_secs(8);
 
 /// How often the service is probed.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
@@ -86,10 +81,10 @@ pub async fn conduct(mut setup: Setup<'_>) -> Result<(), RunError> {
     let secrets = Secrets::of(setup.plan)?;
     let listeners = std::mem::take(&mut setup.listeners);
     let recorder = Recorder::start(setup.dir, clock, secrets, listeners).map_err(RunError::Record)?;
-    let ended = match Stage::set_up(&mut setup, clock, recorder.clone()).await {
-        Ok(mut stage) => {
-            let _ = stage.perform(&setup).await;
-            stage.take_down(&setup).await;
+    let ended = match Running::set_up(&mut setup, clock, recorder.clone()).await {
+        Ok(mut running) => {
+            let _ = running.perform(&setup).await;
+            running.take_down(&setup).await;
             Ok(())
         }
         Err(error) => {
@@ -104,28 +99,28 @@ pub async fn conduct(mut setup: Setup<'_>) -> Result<(), RunError> {
 }
 
 /// Everything that a run has running.
-struct Stage {
-    clock: RunClock,
-    recorder: Arc<Recorder>,
-    backend: Arc<Embedded>,
-    system: Arc<System>,
-    topology: Topology,
-    news: mpsc::UnboundedReceiver<Event>,
+pub(super) struct Running {
+    pub(super) clock: RunClock,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) backend: Arc<Embedded>,
+    pub(super) system: Arc<System>,
+    pub(super) topology: Topology,
+    pub(super) news: mpsc::UnboundedReceiver<Event>,
     /// Names of faults whose actions are done.
-    done: mpsc::UnboundedSender<String>,
-    told_done: mpsc::UnboundedReceiver<String>,
-    schedule: Schedule,
-    in_force: IndexMap<String, InForce>,
-    keeper: Arc<Keeper>,
-    loads: Vec<Arc<Load>>,
-    links: LinkAddresses,
-    watch: Option<Watch>,
-    probes: JoinSet<()>,
+    pub(super) done: mpsc::UnboundedSender<String>,
+    pub(super) told_done: mpsc::UnboundedReceiver<String>,
+    pub(super) schedule: Schedule,
+    pub(super) in_force: IndexMap<String, InForce>,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) loads: Vec<Arc<Load>>,
+    pub(super) links: LinkAddresses,
+    pub(super) watch: Option<Watch>,
+    pub(super) probes: JoinSet<()>,
 }
 
-impl Stage {
+impl Running {
     /// Starts the system, opens the links, waits until it is ready, and runs the checks of before.
-    async fn set_up(setup: &mut Setup<'_>, clock: RunClock, recorder: Arc<Recorder>) -> Result<Stage, RunError> {
+    async fn set_up(setup: &mut Setup<'_>, clock: RunClock, recorder: Arc<Recorder>) -> Result<Running, RunError> {
         let plan = setup.plan;
         setup.pulse.update(|beat| beat.doing = "starting the system".into());
         let backend = Arc::new(Embedded::start(0, clock)?);
@@ -179,7 +174,7 @@ impl Stage {
         };
         let schedule = Schedule::new(plan, Moment(u64::MAX));
         let (done, told_done) = mpsc::unbounded_channel();
-        Ok(Stage {
+        Ok(Running {
             clock,
             recorder,
             backend,
@@ -302,23 +297,6 @@ impl Stage {
         }
     }
 
-    /// Moves a fault on links to those that its selectors mean now.
-    fn retarget(&mut self, setup: &Setup<'_>, name: &str, fault: &Fault) -> Result<(), RunError> {
-        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
-        let Strike::Links { targets: wanted, .. } = Strike::of(fault, &self.topology, &mut dice) else { return Ok(()) };
-        let Some(InForce::Links(injection, targets)) = self.in_force.get_mut(name) else {
-            return Ok(());
-        };
-        for gone in targets.iter().filter(|target| !wanted.contains(target)) {
-            self.backend.retract(injection, gone)?;
-        }
-        for new in wanted.iter().filter(|target| !targets.contains(target)) {
-            self.backend.extend(injection, new)?;
-        }
-        *targets = wanted;
-        Ok(())
-    }
-
     fn phase(&self, name: &str, at: Moment, planned: Moment) {
         self.recorder.event_at(at, What::PhaseStarted { phase: name.into(), planned });
     }
@@ -386,163 +364,12 @@ impl Stage {
         }
     }
 
-    async fn inject(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
-        let Some(fault) = setup.plan.faults.get(name) else { return };
-        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
-        let strike = Strike::of(fault, &self.topology, &mut dice);
-        let hit = strike.hit(|node| self.places(node));
-        let (kind, now) = (fault.kind.name().to_owned(), self.clock.now());
-        if strike.is_empty() {
-            let text = format!("fault {name} hits nobody: its selectors match nothing just now");
-            self.recorder.event(What::Note { text });
-        }
-        if let Err(error) =
-            self.keeper.lease(name, fault.lease.0, undo_of(fault, setup.permits.allowed(), |undo| self.filled(undo)))
-        {
-            return setup.stop.request(StopReason::Keeper, error.to_string());
-        }
-        self.tell_counters();
-        let (in_force, at, last_hit, mechanism, in_flight_bytes) = match strike {
-            Strike::Links { action, targets, .. } => {
-                match self.backend.inject(name, &action, &targets, setup.plan.seed) {
-                    Ok(injection) => {
-                        let told = (
-                            injection.at.min(injection.last_hit.max(now)),
-                            injection.last_hit.max(injection.at.min(now)),
-                        );
-                        let more = (injection.mechanism, injection.in_flight_bytes);
-                        (InForce::Links(Box::new(injection), targets), told.0, told.1, more.0, more.1)
-                    }
-                    Err(error) => return self.give_up(setup, name, &error.to_string()),
-                }
-            }
-            Strike::Nodes { act, nodes } => {
-                let leads_there = |link: &str| self.topology.link(link).is_some_and(|link| nodes.contains(&link.to));
-                let towards = Traffic::now(&*self.backend, leads_there);
-                let at = self.clock.now();
-                for node in &nodes {
-                    if let Err(error) = self.system.apply(node, act).await {
-                        return self.give_up(setup, name, &error.to_string());
-                    }
-                }
-                let last_hit = self.clock.now();
-                let (read_back, obeyed) = self.read_back(&nodes, act);
-                (InForce::Nodes { act, nodes, read_back, obeyed, towards }, at, last_hit, None, 0)
-            }
-            Strike::Action { action, undo } => {
-                let at = self.clock.now();
-                // Beside the run, so that guards, other faults and Ctrl-C do not wait for it.
-                let within = fault.hold.map_or(fault.lease.0.saturating_sub(UNDO_WITHIN), |hold| hold.0);
-                let (done, fault) = (self.done.clone(), name.to_owned());
-                let tell = move || drop(done.send(fault));
-                let doing = Doing::start(self.filled(&action), within, setup.permits.clone(), tell);
-                let undo = undo.map(|undo| self.filled(&undo));
-                (InForce::Action { undo, doing }, at, at, None, 0)
-            }
-        };
-        self.recorder.event_at(
-            at,
-            What::FaultInjected { fault: name.into(), kind, planned, last_hit, hit, mechanism, in_flight_bytes },
-        );
-        self.schedule.injected(name, at);
-        self.in_force.insert(name.to_owned(), in_force);
-        self.show_in_force(setup);
-    }
-
-    async fn heal(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
-        let Some(in_force) = self.in_force.shift_remove(name) else { return };
-        let (mut at, mut healed) = (self.clock.now(), true);
-        let proof = match in_force {
-            InForce::Links(injection, _) => {
-                self.backend.heal(*injection).unwrap_or_else(|error| self.unhealed(name, &error.to_string()))
-            }
-            InForce::Nodes { act, nodes, read_back, obeyed, towards } => {
-                let proof = node_proof(&*self.backend, obeyed, read_back, &towards);
-                for node in &nodes {
-                    if let Err(error) = self.system.heal(node, act).await {
-                        self.unhealed(name, &error.to_string());
-                    }
-                }
-                at = self.clock.now();
-                proof
-            }
-            InForce::Action { undo, doing } => {
-                let (mut ok, said) = doing.end().await;
-                let mut told = vec![said];
-                if let Some(undo) = undo {
-                    let (undone, said) = act(&undo, UNDO_WITHIN, &setup.permits).await;
-                    if !undone {
-                        self.unhealed(name, &said);
-                        told.push(format!("could not be undone: {said}"));
-                        // The lease stays: the keeper tries again, and the journal remembers it for `heal`.
-                        (ok, healed) = (false, false);
-                    }
-                }
-                action_proof(ok, told)
-            }
-        };
-        if healed {
-            // A keeper that is lost has told so itself.
-            let _ = self.keeper.release(name);
-        }
-        self.tell_counters();
-        self.recorder.event_at(at, What::FaultHealed { fault: name.into(), planned, proof });
-        self.schedule.healed(name, at);
-        self.show_in_force(setup);
-    }
-
-    /// A fault that cannot be injected makes the run worthless: it ends.
-    fn give_up(&mut self, setup: &Setup<'_>, name: &str, why: &str) {
-        self.schedule.injected(name, self.clock.now());
-        self.schedule.healed(name, self.clock.now());
-        setup.stop.request(StopReason::System, format!("fault {name} could not be injected: {why}"));
-    }
-
-    fn unhealed(&self, name: &str, why: &str) -> Proof {
-        self.recorder.event(What::Note { text: format!("fault {name} could not be healed: {why}") });
-        Proof::default()
-    }
-
-    fn show_in_force(&self, setup: &Setup<'_>) {
-        let in_force = self.schedule.in_force().into_iter().map(|(name, heals)| (name.to_owned(), heals)).collect();
-        setup.pulse.update(|beat| beat.in_force = in_force);
-    }
-
-    fn tell_counters(&self) {
+    pub(super) fn tell_counters(&self) {
         ticker::tell_counters(&self.recorder, &*self.backend);
     }
 
-    /// What clients may call a node: `node#incarnation`, its bare name, and the addresses that lead to it.
-    fn places(&self, node: &str) -> Vec<String> {
-        let known = self.system.nodes().into_iter().find(|info| info.name == node);
-        let mut places: Vec<String> = known.iter().map(crate::system::NodeInfo::place).collect();
-        places.push(node.to_owned());
-        let leads_there = |(name, address): (&String, _)| {
-            (self.topology.link(name)?.to == node).then(|| std::net::SocketAddr::to_string(address))
-        };
-        places.extend(self.links.iter().filter_map(leads_there));
-        places
-    }
-
-    /// The nodes' states as read back, and whether each is what the act makes of it.
-    fn read_back(&self, nodes: &[String], act: NodeAct) -> (Vec<String>, bool) {
-        let mut obeyed = true;
-        let mut lines = Vec::new();
-        for node in nodes {
-            let state = self.system.read_back(node);
-            obeyed &= match act {
-                NodeAct::Kill | NodeAct::Stop => state == "gone",
-                NodeAct::Pause => matches!(state.as_str(), "T" | "paused"),
-                // It is on its way up again.
-                NodeAct::Restart => true,
-            };
-            lines.push(format!("{node}: {state}"));
-        }
-        (lines, obeyed)
-    }
-
     /// An action with the addresses of links and nodes filled in.
-    fn filled(&self, action: &Action) -> Action {
+    pub(super) fn filled(&self, action: &Action) -> Action {
         let nodes = self.system.nodes();
         let address = |path: &str| match path.split_once('.')? {
             ("links", link) => self.links.get(link).map(ToString::to_string),
@@ -660,12 +487,6 @@ fn start_keeper(setup: &mut Setup<'_>) -> Result<Keeper, RunError> {
         // The system looks at its own processes.
         Notice::Exited { .. } => {}
     })?)
-}
-
-/// How the keeper undoes a fault without us; faults on our own links and processes go when we do.
-fn undo_of(fault: &Fault, allowed: &[Allow], fill: impl Fn(&Action) -> Action) -> Option<Undo> {
-    let FaultKind::Action { undo, .. } = &fault.kind else { return None };
-    Some(Undo { action: fill(undo.as_ref()?), allow: allowed.to_vec() })
 }
 
 /// A proxy for each link; says where each listens.

@@ -14,6 +14,7 @@
 
 mod action;
 mod conductor;
+mod faults;
 mod folder;
 mod in_force;
 pub mod keeper;
