@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, SystemTime};
 
-use common::{Case, server};
+use common::Case;
 
 /// A lab under a partition that would last a minute.
 const LONG: &str = "
@@ -317,14 +317,4 @@ fn a_broken_run_folder_is_reported_as_far_as_it_goes() {
     Case::new("report", ran.run_folder()).run().says("attempts.jsonl.zst");
     std::fs::remove_file(ran.run_folder().join("plan.json")).unwrap();
     Case::new("report", ran.run_folder()).run().exits(2).says("plan.json");
-}
-
-#[test]
-fn a_real_server_is_killed_and_paused_with_proof() {
-    if !server("nginx") {
-        return;
-    }
-    let ran = Case::experiment("experiments/web/two-origins.yaml").run();
-    let report = ran.report().to_string();
-    assert!(report.contains("origin-a: gone"), "{}", &report[..report.len().min(3000)]);
 }

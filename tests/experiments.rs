@@ -40,6 +40,8 @@ fn quickstart() {
 fn two_origins_behind_haproxy() {
     if server("nginx") && server("haproxy") {
         let ran = holds(|| Case::experiment("experiments/web/two-origins.yaml"));
+        let report = ran.report().to_string();
+        assert!(report.contains("origin-a: gone") && report.contains("origin-a: T"), "both states were read back");
         for fault in ["killed", "paused"] {
             users_and_haproxy_agree(&ran.report(), fault);
         }
