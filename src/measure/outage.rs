@@ -59,7 +59,8 @@ impl<'a> OutageContext<'a> {
         let settled = match time_to_steady_ns {
             Figure::Known(_) => true,
             Figure::AtLeast(_) => false,
-            Figure::NotApplicable(_) => !open,
+            // Below 200 successes in the baseline there are no gaps to be open: a success after the last failure tells.
+            Figure::NotApplicable(_) => !open && self.succeeded_last(watch),
         };
         let last_error_ns = failover::last_error(self.view, group.t0, steady.unwrap_or(group.until), settled);
         Outage {
@@ -84,6 +85,13 @@ impl<'a> OutageContext<'a> {
             rpo_age_ns: None,
             latency_debt_ns: pace::latency_debt_ns(self.view, watch, self.median_ns),
         }
+    }
+
+    /// Whether something succeeded after the last failure that was watched; also where nothing failed.
+    fn succeeded_last(&self, watch: Interval) -> bool {
+        let failures = self.view.failures().filter(|failure| watch.contains(failure.start));
+        let Some(last) = failures.map(|failure| failure.start).max() else { return true };
+        self.ok_ends.last().is_some_and(|&end| end > last)
     }
 
     /// The sum of the failing gaps, or of the stalls.

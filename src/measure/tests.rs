@@ -423,3 +423,17 @@ fn what_a_failover_lost_is_its_rpo() {
         assert_eq!((outage.rpo_lost, outage.rpo_age_ns), (Some(20), Some(ms(195).0)));
     }
 }
+
+#[test]
+fn last_error_is_a_lower_bound_where_attempts_fail_to_the_end() {
+    // 190 successes in the baseline, too few for gaps; the fault is in force to the end, so nothing tells of steady.
+    for (succeeds_again, expected) in [(false, Figure::AtLeast(ms(3990).0)), (true, known(2990))] {
+        let until = if succeeds_again { 5000 } else { 6000 };
+        let stream = Stream::new()
+            .ok_every(10, 0, 2000, 5)
+            .every(10, 2000, until, |due| (due, due + 1, Refused))
+            .ok_every(10, until, 6000, 5);
+        let run = measure(&Events::phases(0, 1900, 6000).injected("cut", 2000).ended(6100), &stream);
+        assert_eq!(outage(&run, "cut").last_error_ns, expected, "succeeds again: {succeeds_again}");
+    }
+}
