@@ -24,15 +24,23 @@ fn doubt(rule: DoubtRule, detail: String) -> Doubt {
     Doubt { rule, detail }
 }
 
-/// A fault that was healed and left no proof; one that never struck though the plan has it.
+/// A fault that was healed and left no proof; in a complete run one that was never healed, so that its proof was never
+/// taken; one that never struck though the plan has it.
 pub(crate) fn without_proof<'a>(
     faults: impl Iterator<Item = (&'a String, &'a FaultSpan)>,
+    complete: bool,
     never_struck: impl Iterator<Item = &'a String>,
 ) -> Vec<Doubt> {
-    let unproven =
-        faults.filter(|(_, fault)| fault.proof.as_ref().is_some_and(|proof| !proof.real)).map(|(name, fault)| {
-            format!("nothing shows that {name} ({}) was real: nothing met it while it was in force", fault.kind)
-        });
+    let unproven = faults.filter_map(|(name, fault)| {
+        let why = match &fault.proof {
+            Some(proof) if proof.real => return None,
+            Some(_) => "nothing met it while it was in force",
+            None if complete => "its removal, which takes the proof, was not recorded",
+            // A run that was cut off has its reason elsewhere.
+            None => return None,
+        };
+        Some(format!("nothing shows that {name} ({}) was real: {why}", fault.kind))
+    });
     let missing = never_struck.map(|name| format!("{name} never struck"));
     unproven.chain(missing).map(|detail| doubt(DoubtRule::FaultWithoutProof, detail)).collect()
 }
@@ -127,12 +135,15 @@ mod tests {
             .event(4000, unproven)
             .injected("c", 5000);
         let timeline = Timeline::new(&events.list, false);
-        let doubts = without_proof(timeline.faults.iter(), [&"d".to_owned()].into_iter());
-        let details: Vec<&str> = doubts.iter().map(|doubt| doubt.detail.as_str()).collect();
-        assert_eq!(
-            details,
-            ["nothing shows that b (partition) was real: nothing met it while it was in force", "d never struck",]
-        );
+        let details = |complete| -> Vec<String> {
+            let doubts = without_proof(timeline.faults.iter(), complete, [&"d".to_owned()].into_iter());
+            doubts.into_iter().map(|doubt| doubt.detail).collect()
+        };
+        let met_nothing = "nothing shows that b (partition) was real: nothing met it while it was in force";
+        let not_removed =
+            "nothing shows that c (partition) was real: its removal, which takes the proof, was not recorded";
+        assert_eq!(details(false), [met_nothing, "d never struck"]);
+        assert_eq!(details(true), [met_nothing, not_removed, "d never struck"]);
     }
 
     #[test]

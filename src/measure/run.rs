@@ -117,7 +117,7 @@ fn doubts_of(
     // A run that stopped early, or was cut off, has its reason elsewhere.
     let expected = run.faults.keys().filter(|_| complete && stopped.is_none() && !plan.no_faults);
     let never_struck = expected.filter(|name| !timeline.faults.contains_key(*name));
-    let mut all = doubts::without_proof(timeline.faults.iter(), never_struck);
+    let mut all = doubts::without_proof(timeline.faults.iter(), complete, never_struck);
     all.extend(doubts::baseline_failed(stopped));
     all.extend(late);
     all.extend(workloads.iter().filter_map(|(name, workload)| doubts::dropped(name, &workload.generator)));
