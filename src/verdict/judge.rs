@@ -276,9 +276,11 @@ fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
     doubts
 }
 
-/// Whether a doubt also turns *failed* into *inconclusive*: the load, or the system before the fault, was not as planned.
+/// Whether a doubt also turns *failed* into *inconclusive*: the load, or the system before the fault, was not as planned,
+/// or a part of what was recorded cannot be read, and what it would have shown is anybody's guess.
 fn excuses_failure(rule: DoubtRule) -> bool {
-    matches!(rule, DoubtRule::LateGenerator | DoubtRule::DroppedRecords | DoubtRule::BaselineFailed)
+    use DoubtRule::{BaselineFailed, DroppedRecords, IncompleteRun, LateGenerator};
+    matches!(rule, LateGenerator | DroppedRecords | BaselineFailed | IncompleteRun)
 }
 
 /// All, or at least so many of all repetitions.
@@ -338,7 +340,8 @@ fn answer(
     let doubts = doubts_of(run);
     let spoilt = match outcome {
         Judgement::Held => doubts.first(),
-        Judgement::Failed => doubts.iter().find(|doubt| excuses_failure(doubt.rule)),
+        // A stop alone excuses nothing: what had failed until then has failed.
+        Judgement::Failed => run.inconclusive.iter().find(|doubt| excuses_failure(doubt.rule)),
         Judgement::Inconclusive => None,
     };
     if let Some(doubt) = spoilt {

@@ -384,6 +384,12 @@ fn a_masked_write_is_named_as_the_doubt() {
 }
 
 #[test]
+fn a_stop_alone_does_not_excuse_a_failure() {
+    let stop = Stop { at: Moment(SECOND), reason: StopReason::Guard, detail: "enough".into() };
+    assert_eq!(line(with(|run| run.stopped = Some(stop)), "p99 > 1s").outcome, Failed);
+}
+
+#[test]
 fn what_does_not_apply_is_inconclusive() {
     let why = "fewer than 99 % of the baseline's successes came from what was hit";
     let run_ = with(|run| cut(run).failover_latency_ns = Figure::NotApplicable(why.into()));
@@ -453,7 +459,7 @@ fn any_doubt_turns_held_into_inconclusive_and_some_turn_failed_too() {
     for (rule, of_failed, word) in [
         (DoubtRule::FaultWithoutProof, Failed, Word::Failed),
         (DoubtRule::ClockJumped, Failed, Word::Failed),
-        (DoubtRule::IncompleteRun, Failed, Word::Failed),
+        (DoubtRule::IncompleteRun, Inconclusive, Word::Inconclusive),
         (DoubtRule::LateGenerator, Inconclusive, Word::Inconclusive),
         (DoubtRule::DroppedRecords, Inconclusive, Word::Inconclusive),
         (DoubtRule::BaselineFailed, Inconclusive, Word::Inconclusive),
