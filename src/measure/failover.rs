@@ -19,7 +19,8 @@ pub(crate) fn latency(view: View<'_>, baseline: Interval, group: &Group) -> Figu
         places.get(usize::from(place.0)).is_some_and(|place| group.places.iter().any(|hit| **hit == **place))
     };
     let (mut successes, mut from_hit_set) = (0u64, 0u64);
-    for op in view.due_in(baseline).filter(|op| op.ok()) {
+    // What was in flight at t0 and answered after it, by whoever serves then, tells nothing about the baseline.
+    for op in view.due_in(baseline).filter(|op| op.ok() && op.end <= group.t0) {
         successes += 1;
         from_hit_set += u64::from(hit(op.place));
     }
@@ -122,6 +123,19 @@ mod tests {
             panic!("98 % are too few")
         };
         assert_eq!(why, "98.0 % of the baseline's successes came from what was hit, and it takes 99 %");
+    }
+
+    #[test]
+    fn what_was_in_flight_at_t0_says_nothing_about_the_baseline() {
+        // 100 successes of a#1, and 5 due before t0 that b#2 answered: after t0 they do not count, at t0 they do.
+        let history = |end: u64| {
+            let stream = (0..5).fold(baseline().place("b#2"), |stream, i| stream.op(995 + i, &[(995 + i, end, Done)]));
+            stream.op(1200, &[(1200, 1210, Done)]).history()
+        };
+        let group = group(1000, 2000, 3000, &["a#1"]);
+        assert_eq!(latency(history(1700).view(None), span(0, 1000), &group), known(210));
+        let at_t0 = latency(history(1000).view(None), span(0, 1000), &group);
+        assert!(matches!(at_t0, Figure::NotApplicable(_)), "95 % are too few: {at_t0:?}");
     }
 
     #[test]
