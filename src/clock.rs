@@ -39,9 +39,13 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// Nanoseconds from `other` to this moment; negative where `other` is later.
+    /// Nanoseconds from `other` to this moment; negative where `other` is later. Beyond 292 years it stays there.
     pub const fn signed_ns_since(self, other: Moment) -> i64 {
-        self.0 as i64 - other.0 as i64
+        if self.0 >= other.0 {
+            0i64.saturating_add_unsigned(self.0 - other.0)
+        } else {
+            0i64.saturating_sub_unsigned(other.0 - self.0)
+        }
     }
 }
 
@@ -96,4 +100,24 @@ impl RunClock {
 /// Wall time in nanoseconds since 1970, to pair with a [`Moment`].
 pub fn wall_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_differences_saturate() {
+        for (moment, other, ns) in [
+            (5, 3, 2),
+            (3, 5, -2),
+            (u64::MAX, u64::MAX - 1, 1),
+            (1 << 63, 0, i64::MAX),
+            (0, 1 << 63, i64::MIN),
+            (0, u64::MAX, i64::MIN),
+            (u64::MAX, 0, i64::MAX),
+        ] {
+            assert_eq!(Moment(moment).signed_ns_since(Moment(other)), ns, "{moment} since {other}");
+        }
+    }
 }

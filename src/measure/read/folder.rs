@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::clock::Moment;
 use crate::event::{EVENTS_FILE, Event, PLAN_FILE};
 use crate::measure::MeasureError;
 use crate::plan::Plan;
@@ -28,6 +29,17 @@ pub(crate) fn events(dir: &Path, missing: &mut Vec<String>) -> Result<Vec<Event>
     }
 }
 
+/// No run lasts a year: a later moment is garbage, and would stretch every figure that looks up to the last event.
+const BEYOND_ANY_RUN: Moment = Moment(366 * 86_400 * 1_000_000_000);
+
+fn event(line: &[u8]) -> Result<Event, String> {
+    let event: Event = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    if event.at >= BEYOND_ANY_RUN {
+        return Err(format!("at_ns is {}, beyond any run", event.at.0));
+    }
+    Ok(event)
+}
+
 fn parse(text: &[u8], missing: &mut Vec<String>) -> Vec<Event> {
     let mut events = Vec::new();
     let (mut bad, mut first_bad) = (0, None);
@@ -35,7 +47,7 @@ fn parse(text: &[u8], missing: &mut Vec<String>) -> Vec<Event> {
         if !line.ends_with(b"\n") {
             missing.push(format!("{EVENTS_FILE} is cut off in line {}", number + 1));
         }
-        match serde_json::from_slice(line) {
+        match event(line) {
             Ok(event) => events.push(event),
             Err(_) if !line.ends_with(b"\n") || line.trim_ascii().is_empty() => {}
             Err(error) => {
@@ -51,7 +63,6 @@ fn parse(text: &[u8], missing: &mut Vec<String>) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Moment;
     use crate::event::What;
 
     fn lines(lines: &[&str]) -> (Vec<Event>, Vec<String>) {
@@ -82,5 +93,17 @@ mod tests {
         assert_eq!(events.len(), 2);
         assert_eq!(missing.len(), 1);
         assert!(missing[0].starts_with("2 lines of events.jsonl are no events, the first one line 2"), "{missing:?}");
+    }
+
+    #[test]
+    fn a_moment_beyond_any_run_is_garbage() {
+        for at in [1u64 << 63, (1 << 63) - 1, u64::MAX] {
+            let garbage = format!(r#"{{"at_ns":{at},"event":"load_ended"}}"#);
+            let (events, missing) = lines(&[START, &garbage, END, ""]);
+            assert_eq!(events.len(), 2);
+            let said =
+                format!("1 lines of events.jsonl are no events, the first one line 2: at_ns is {at}, beyond any run");
+            assert_eq!(missing, [said]);
+        }
     }
 }
