@@ -420,6 +420,13 @@ pub struct Consistency {
     pub stale_reads: u64,
     /// The greatest age of a stale read.
     pub staleness_max_ns: u64,
+    /// Reads and scans that began after a write to their key was acknowledged, and so could have shown a stale value.
+    #[serde(default)]
+    pub reads_checked: u64,
+    /// Keys written to of which something was seen that could show a duplicate or a resurrected value: an answered final
+    /// read, or, but for inserts, a read, a scan or a replaced value.
+    #[serde(default)]
+    pub keys_seen: u64,
     /// Lost writes: when each was acknowledged, ascending; for the rpo of each fault.
     #[serde(rename = "lost_acknowledged_ns")]
     pub lost_acknowledged: Vec<Moment>,

@@ -12,6 +12,10 @@ use crate::measure::{
 /// Writes acknowledged so long before the first hit already count as endangered by the fault.
 const ENDANGERED_BEFORE: std::time::Duration = std::time::Duration::from_secs(1);
 
+const NO_KEY_SEEN: &str =
+    "nothing showed what its writes left: no final read was answered, and no read or scan showed it";
+const NO_READ_CHECKED: &str = "no read began after a write to its key was acknowledged, so that none could be stale";
+
 /// A metric as observed, in its base unit.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Observed {
@@ -166,6 +170,15 @@ fn of_workload(workload: &WorkloadFigures, metric: Metric) -> Observed {
     let Some(consistency) = &workload.consistency else {
         return Observed::not_applicable("its operations have no state");
     };
+    // None found where nothing could have shown one is no evidence.
+    let (found, evidence, why) = match metric {
+        Metric::Duplicates => (consistency.duplicates, consistency.keys_seen, NO_KEY_SEEN),
+        Metric::Resurrected => (consistency.resurrected, consistency.keys_seen, NO_KEY_SEEN),
+        _ => (consistency.stale_reads, consistency.reads_checked, NO_READ_CHECKED),
+    };
+    if found == 0 && evidence == 0 {
+        return Observed::not_applicable(why);
+    }
     Observed::exactly(match metric {
         Metric::Duplicates => consistency.duplicates as f64,
         Metric::Resurrected => consistency.resurrected as f64,

@@ -126,7 +126,12 @@ fn run() -> MeasuredRun {
         closed_loop: false,
         missing: None,
         wire: None,
-        consistency: Some(Consistency { acknowledged: 800, ..Consistency::default() }),
+        consistency: Some(Consistency {
+            acknowledged: 800,
+            reads_checked: 200,
+            keys_seen: 80,
+            ..Consistency::default()
+        }),
         availability,
         series: Series::default(),
         generator: GeneratorHealth::default(),
@@ -381,6 +386,22 @@ fn a_masked_write_is_named_as_the_doubt() {
     assert_eq!((verdict.word, verdict.doubts[0].1.rule), (Word::Inconclusive, DoubtRule::MaskedWrites));
     let because = "some writes are masked: they may be gone, and nobody can know; of 800 writes acknowledged; 1 masked";
     assert_eq!(verdict.lines[0].because, because);
+}
+
+#[test]
+fn without_evidence_nothing_is_held() {
+    for expect in ["duplicates == 0", "resurrected == 0", "stale_reads == 0", "staleness <= 1s"] {
+        let expect = &format!("orders.{expect}");
+        assert_eq!(line(run(), expect).outcome, Held, "{expect}");
+        let no_read = line(with(|run| consistency(run).reads_checked = 0), expect);
+        let no_key = line(with(|run| consistency(run).keys_seen = 0), expect);
+        let (blind, other) = if expect.contains("stale") { (no_read, no_key) } else { (no_key, no_read) };
+        assert_eq!((blind.outcome, blind.observed.as_str(), other.outcome), (Inconclusive, "n/a", Held), "{expect}");
+        assert!(blind.because.starts_with("no"), "{expect}: {}", blind.because);
+    }
+    // What was found was found.
+    let run = with(|run| (consistency(run).duplicates, consistency(run).keys_seen) = (1, 0));
+    assert_eq!(line(run, "orders.duplicates == 0").outcome, Failed);
 }
 
 #[test]

@@ -562,7 +562,12 @@ fn workload(operations: &[Vec<Attempt>], phases: &IndexMap<String, PhaseSpan>, s
         closed_loop: false,
         missing: None,
         wire: Some(WireCount { attempts: sent, requests: sent - 3 }),
-        consistency: Some(Consistency { acknowledged, ..Consistency::default() }),
+        consistency: Some(Consistency {
+            acknowledged,
+            reads_checked: acknowledged,
+            keys_seen: acknowledged,
+            ..Consistency::default()
+        }),
         availability: Availability {
             request_based: all.windows["impact"].success_rate,
             time_based: Some(5.0 / 7.0),

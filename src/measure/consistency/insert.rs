@@ -46,7 +46,11 @@ impl Insert {
 
     /// A read that began at `start`: nothing must not be there once the insert is acknowledged.
     pub(super) fn read(&self, start: u64, value: Option<&str>, found: &mut Found) {
-        if value.is_none_or(str::is_empty) && self.acknowledged < start {
+        if self.acknowledged >= start {
+            return;
+        }
+        found.read_checked();
+        if value.is_none_or(str::is_empty) {
             let age_ns = start - self.acknowledged;
             found.stale(age_ns, || {
                 format!(
@@ -63,6 +67,7 @@ impl Insert {
         if !answered || std::mem::replace(&mut self.settled, true) {
             return;
         }
+        found.key_seen();
         let op = self.op;
         let rows = value.unwrap_or_default().split(',').filter_map(Insert::op_of).filter(|row| *row == op).count();
         if rows > 1 {

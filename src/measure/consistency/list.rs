@@ -33,6 +33,14 @@ impl List {
         self.appends.push(row);
     }
 
+    pub(super) fn is_written(&self) -> bool {
+        !self.appends.is_empty()
+    }
+
+    pub(super) fn was_scanned(&self) -> bool {
+        !self.versions.is_empty()
+    }
+
     pub(super) fn scan(&mut self, start: u64, list: &str) {
         let items = parse(list);
         let length = u32::try_from(items.len()).unwrap_or(u32::MAX);
@@ -134,6 +142,9 @@ impl List {
                 })
                 .collect();
             for &(start, length) in &version.scans {
+                if acknowledged.first().is_some_and(|first| first.end() < start) {
+                    found.read_checked();
+                }
                 // The first acknowledged item beyond what the scan saw.
                 let missing = furthest.partition_point(|reach| *reach <= length);
                 if let Some(row) = acknowledged.get(missing).filter(|row| row.end() < start) {

@@ -56,6 +56,8 @@ struct Key {
     register: Register,
     list: List,
     final_read: FinalRead,
+    /// Whether a read of it was answered.
+    read: bool,
 }
 
 /// What the final read said.
@@ -114,6 +116,14 @@ impl Found {
     fn resurrected(&mut self, example: impl FnOnce() -> String) {
         self.figures.resurrected += 1;
         self.example("resurrected", example);
+    }
+
+    fn read_checked(&mut self) {
+        self.figures.reads_checked += 1;
+    }
+
+    fn key_seen(&mut self) {
+        self.figures.keys_seen += 1;
     }
 
     fn stale(&mut self, age_ns: u64, example: impl FnOnce() -> String) {
@@ -181,7 +191,12 @@ impl Checker {
         }
         let mut keys: Vec<Key> = self.keys.into_values().collect();
         keys.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        for Key { name, register, list, final_read } in keys {
+        for Key { name, register, list, final_read, read } in keys {
+            let written = register.is_written() || list.is_written();
+            let seen = read || register.was_told() || list.was_scanned() || final_read != FinalRead::Unanswered;
+            if written && seen {
+                self.found.key_seen();
+            }
             register.finish(&name, &final_read, &mut self.found);
             list.finish(&name, &final_read, &mut self.found);
         }
@@ -241,6 +256,7 @@ impl Checker {
         if let Some(insert) = self.inserts.get(&read.key) {
             insert.read(read.start, read.value.as_deref(), &mut self.found);
         } else if let Some(key) = self.keys.get_mut(&read.key) {
+            key.read = true;
             key.register.read(&key.name, read.start, read.end, read.value.as_deref(), &mut self.found);
         }
     }
@@ -251,6 +267,7 @@ impl Checker {
             register: Register::default(),
             list: List::default(),
             final_read: FinalRead::Unanswered,
+            read: false,
         })
     }
 }

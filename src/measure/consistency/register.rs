@@ -54,6 +54,15 @@ impl Register {
         self.rows.insert(place, row);
     }
 
+    pub(super) fn is_written(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// Whether a write told what it replaced.
+    pub(super) fn was_told(&self) -> bool {
+        self.rows.iter().any(|row| row.replaced().is_some())
+    }
+
     /// Judges a read once every write that ended before it began has been taken.
     pub(super) fn read(&mut self, key: &str, start: u64, end: u64, value: Option<&str>, found: &mut Found) {
         let value = self.shown(value);
@@ -70,6 +79,9 @@ impl Register {
             Some(*seen).filter(|seen| *seen < start)
         });
         let Some(there) = there else { return };
+        if self.rows.iter().take_while(|row| row.end() < start).any(|row| row.acknowledged()) {
+            found.read_checked();
+        }
         // Newer than the value, and acknowledged before the read began; of those the first.
         let later = self.rows.partition_point(|row| row.end() <= there);
         let newer = self.rows[later..]

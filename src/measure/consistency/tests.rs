@@ -82,7 +82,7 @@ use Access::{Append, Insert, Read, Scan, Write};
 #[test]
 fn a_chain_to_the_final_value_keeps_every_write() {
     let found = History::default().write("1.1", (0, 10), "-").write("2.1", (5, 20), "1.1").finally("2.1");
-    assert_eq!(found, Consistency { acknowledged: 2, ..Consistency::default() });
+    assert_eq!(found, Consistency { acknowledged: 2, keys_seen: 1, ..Consistency::default() });
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_value_left_from_another_run_is_no_write_of_this_one() {
         .write("7.1", (20, 30), "1.1")
         .write("8.1", (40, 50), "7.1")
         .finally("8.1");
-    assert_eq!(found, Consistency { acknowledged: 3, ..Consistency::default() });
+    assert_eq!(found, Consistency { acknowledged: 3, keys_seen: 1, ..Consistency::default() });
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_write_without_an_answer_counts_as_there_once_it_was_read() {
 #[test]
 fn an_insert_is_there_or_lost() {
     let found = History::default().done(Insert, "1.1", (0, 10)).finally("1.1");
-    assert_eq!(found, Consistency { acknowledged: 1, ..Consistency::default() });
+    assert_eq!(found, Consistency { acknowledged: 1, keys_seen: 1, ..Consistency::default() });
     let found = History::default().done(Insert, "1.1", (0, 10)).finally("-");
     assert_eq!((fates(&found), found.lost_acknowledged), ((1, 0, 0), ms(&[10])));
     let found = History::default().done(Insert, "1.1", (0, 10)).without_final_read();
@@ -250,7 +250,7 @@ fn an_insert_is_there_or_lost() {
     // The value may tell the operation alone. The first attempt had no answer, but did it; the second was no change.
     let op = |record: &mut Attempt| record.value = Some("1".into());
     let history = History::default().ended(Insert, "1.1", (0, 10), op).ended(Insert, "1.2", (20, 30), op);
-    assert_eq!(history.finally("1"), Consistency { acknowledged: 1, ..Consistency::default() });
+    assert_eq!(history.finally("1"), Consistency { acknowledged: 1, keys_seen: 1, ..Consistency::default() });
     let found = History::default().silent(Insert, "1.1", (0, 10)).done(Insert, "1.2", (20, 30)).finally("1.1");
     assert_eq!((fates(&found), found.duplicates), ((0, 0, 0), 0));
     // Something else under the key is not it.
@@ -273,7 +273,7 @@ fn a_list_holds_each_acknowledged_item_once() {
         History::default().done(Append, "1.1", (0, 10)).silent(Append, "2.1", (20, 30)).done(Append, "2.2", (40, 50))
     };
     let found = history().finally("1.1,2.2");
-    assert_eq!(found, Consistency { acknowledged: 2, ..Consistency::default() });
+    assert_eq!(found, Consistency { acknowledged: 2, keys_seen: 1, ..Consistency::default() });
     let found = history().finally("1.1,2.2,2.1");
     assert_eq!((fates(&found), found.duplicates), ((0, 0, 0), 1));
     assert_eq!(found.examples, ["k: operation 2 stands in the list more than once"]);
@@ -335,4 +335,26 @@ fn examples_are_few_of_each_kind() {
     }
     let found = history.finally("1.1");
     assert_eq!((found.stale_reads, found.lost, found.examples.len()), (50, 1, EXAMPLES_OF_A_KIND + 1));
+}
+
+#[test]
+fn what_could_have_shown_a_fault_is_counted() {
+    let write = || History::default().write("1.1", (0, 10), "-");
+    let untold = || History::default().untold("1.1", (0, 10));
+    let insert = || History::default().done(Insert, "1.1", (0, 10));
+    let append = || History::default().done(Append, "1.1", (0, 10));
+    for (rule, found, reads, keys) in [
+        ("a final read shows a key", untold().finally("1.1"), 0, 1),
+        ("nothing showed it", untold().without_final_read(), 0, 0),
+        ("a write told what it replaced", write().without_final_read(), 0, 1),
+        ("a read showed it", untold().read(Read, "1.1", (20, 25)).without_final_read(), 1, 1),
+        ("nothing was acknowledged before the read", untold().read(Read, "-", (5, 25)).without_final_read(), 0, 1),
+        ("an insert's final read", insert().finally("1.1"), 0, 1),
+        ("an insert without one", insert().without_final_read(), 0, 0),
+        ("a read of an insert tells no second row", insert().read(Read, "1.1", (20, 25)).without_final_read(), 1, 0),
+        ("a list without a scan", append().without_final_read(), 0, 0),
+        ("a scan showed it", append().read(Scan, "1.1", (20, 25)).without_final_read(), 1, 1),
+    ] {
+        assert_eq!((found.reads_checked, found.keys_seen), (reads, keys), "{rule}");
+    }
 }
