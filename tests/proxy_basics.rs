@@ -47,8 +47,16 @@ fn bytes_come_back_and_are_counted_while_the_connection_lives() {
     let mut back = [0; 5];
     client.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"hello");
-    let counters = link.counters();
-    assert_eq!((counters.up_sent_bytes, counters.down_sent_bytes, counters.open), (5, 5, 1));
+    // A byte is counted once it is written, so its reader may be here first.
+    let start = tokio::time::Instant::now();
+    let counted = || {
+        let counters = link.counters();
+        (counters.up_sent_bytes, counters.down_sent_bytes, counters.open)
+    };
+    while counted() != (5, 5, 1) {
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", counted());
+        std::thread::yield_now();
+    }
     assert_eq!(link.connection_from(client.local_addr().unwrap()), Some(1));
 }
 
