@@ -7,7 +7,8 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-/// A lab that answers in less than a millisecond, slowed down for half a second; generous limits, for busy machines.
+/// A lab that answers in less than a millisecond, slowed down for half a second. The fewer operations there are, the
+/// fewer does a busy machine start late.
 const EXPERIMENT: &str = "
 name: remembered
 hypothesis: It is not slower than it was.
@@ -17,7 +18,7 @@ workloads:
   orders:
     to: gateway
     client: { http: {} }
-    arrival: { constant: 100/s }
+    arrival: { constant: 20/s }
     operation: { register: {} }
     attempt_timeout: 1s
     deadline: 2s
@@ -43,7 +44,7 @@ impl Home {
         self.0.path().join(name)
     }
 
-    /// `brownout ARGS` in it: exit code and all that was said. A run voided by a late generator is run again, once.
+    /// `brownout ARGS` in it: exit code and all that was said. A run voided by a late generator is run again.
     fn brownout(&self, args: &[&str]) -> (Option<i32>, String) {
         let call = || -> Output {
             common::brownout().args(args).current_dir(self.0.path()).output().expect("the built binary starts")
@@ -51,24 +52,24 @@ impl Home {
         let said = |output: &Output| {
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
         };
-        let mut output = call();
         let late = ["operations started late", "nothing started for"];
-        if output.status.code() == Some(5) && late.iter().any(|late| said(&output).contains(late)) {
-            output = call();
-        }
+        let voided =
+            |output: &Output| output.status.code() == Some(5) && late.iter().any(|late| said(output).contains(late));
+        // One operation that a busy machine starts late voids the run: three tries.
+        let output = (0..2).map(|_| call()).find(|output| !voided(output)).unwrap_or_else(call);
         (output.status.code(), said(&output))
     }
 
     /// A run into a folder of its own.
     fn run(&self, out: &str, more: &[&str]) -> (Option<i32>, String) {
-        self.brownout(&[&["run", "experiment.yaml", "--quiet", "--keep", "1", "--out", out], more].concat())
+        self.brownout(&[&["run", "experiment.yaml", "--quiet", "--out", out], more].concat())
     }
 }
 
-fn only_folder(dir: &Path) -> PathBuf {
-    let folders: Vec<_> = std::fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path()).collect();
-    assert_eq!(folders.len(), 1, "{folders:?}");
-    folders[0].clone()
+/// The newest run folder; those of runs that were voided are older.
+fn newest(dir: &Path) -> PathBuf {
+    let folders = std::fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
+    folders.max().expect("there is a run")
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn a_run_is_held_against_what_was_saved_and_a_regression_exits_1() {
 
     let (code, said) = home.run("second", &[]);
     assert_eq!(code, Some(0), "{said}");
-    let second = only_folder(&home.path("second"));
+    let second = newest(&home.path("second"));
     assert_eq!(std::fs::read_to_string(second.join("baseline.json")).unwrap(), text);
     assert!(std::fs::read_to_string(second.join("manifest.json")).unwrap().contains("baseline.json"), "it is hashed");
     let markdown = std::fs::read_to_string(second.join("report.md")).unwrap();
@@ -107,7 +108,7 @@ fn a_run_is_held_against_what_was_saved_and_a_regression_exits_1() {
 
     // The folder remembers what it was compared with.
     std::fs::remove_file(&stored).unwrap();
-    let third = only_folder(&home.path("third")).display().to_string();
+    let third = newest(&home.path("third")).display().to_string();
     let (code, said) = home.brownout(&["report", &third]);
     assert_eq!(code, Some(1), "{said}");
     let (code, said) = home.brownout(&["report", &second.display().to_string()]);
