@@ -1,42 +1,13 @@
 //! A link over loopback sockets: bytes, ends and counts.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+mod proxy_support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use brownout::clock::RunClock;
-use brownout::proxy::{Engine, Link, LinkSpec};
-
-fn engine() -> Engine {
-    Engine::start(1, RunClock::start()).unwrap()
-}
-
-/// Serves each connection with `serve`, on threads of its own.
-fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
-    });
-    addr
-}
-
-fn link(engine: &Engine, upstream: SocketAddr) -> Link {
-    engine.open(LinkSpec::new("test", upstream.to_string())).unwrap()
-}
-
-fn echo(stream: TcpStream) {
-    let mut writer = stream.try_clone().unwrap();
-    let mut reader = stream;
-    let _ = std::io::copy(&mut reader, &mut writer);
-    let _ = writer.shutdown(Shutdown::Write);
-}
+use proxy_support::{echo, engine, link, server, soon};
 
 #[test]
 fn bytes_come_back_and_are_counted_while_the_connection_lives() {
@@ -48,15 +19,10 @@ fn bytes_come_back_and_are_counted_while_the_connection_lives() {
     client.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"hello");
     // A byte is counted once it is written, so its reader may be here first.
-    let start = tokio::time::Instant::now();
-    let counted = || {
+    soon("both directions are counted", || {
         let counters = link.counters();
-        (counters.up_sent_bytes, counters.down_sent_bytes, counters.open)
-    };
-    while counted() != (5, 5, 1) {
-        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", counted());
-        std::thread::yield_now();
-    }
+        (counters.up_sent_bytes, counters.down_sent_bytes, counters.open) == (5, 5, 1)
+    });
     assert_eq!(link.connection_from(client.local_addr().unwrap()), Some(1));
 }
 

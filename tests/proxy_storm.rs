@@ -1,44 +1,19 @@
 //! Faults that come and go while bytes flow over real sockets: whatever happens, the stream stays whole.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod proxy_support;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use brownout::clock::RunClock;
 use brownout::plan::fault::{BodyShare, Direction, HttpEffect, HttpFault, Law, Links, Toxic};
 use brownout::proxy::{Engine, Link, LinkSpec, Strike};
 use brownout::seed::{Dice, Seed};
 use brownout::units::{ByteRate, Bytes, Share, Span};
+use proxy_support::{echo, engine, link, server};
 use tokio::time::Instant;
-
-fn engine() -> Engine {
-    Engine::start(1, RunClock::start()).unwrap()
-}
-
-fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
-    });
-    addr
-}
-
-fn link(engine: &Engine, upstream: SocketAddr) -> Link {
-    engine.open(LinkSpec::new("storm", upstream.to_string())).unwrap()
-}
-
-fn echo(stream: TcpStream) {
-    let mut writer = stream.try_clone().unwrap();
-    let mut reader = stream;
-    let _ = std::io::copy(&mut reader, &mut writer);
-    let _ = writer.shutdown(Shutdown::Write);
-}
 
 fn span(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
