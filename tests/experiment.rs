@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fall over like tests")]
 
+mod golden;
+
 use brownout::experiment::{self, Overrides};
 use brownout::plan::{LabCatalogue, LabDescription, LabError, LabLink, Plan};
 use indexmap::IndexMap;
@@ -69,7 +71,7 @@ fn the_example_of_the_design_is_a_plan() {
     assert_eq!(plan.runs.iter().map(|run| run.variant_id()).collect::<Vec<_>>(), ["retry=none", "retry=exponential"]);
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan, "a plan reads back from plan.json");
-    insta::assert_snapshot!(serde_json::to_string_pretty(&plan.runs[1]).unwrap());
+    golden::check("tests/golden/design.plan.json", serde_json::to_string_pretty(&plan.runs[1]).unwrap() + "\n");
 }
 
 /// Every file of `tests/mistakes` beside the text that a person reads.
@@ -79,22 +81,16 @@ fn each_kind_of_mistake_is_told_with_its_place() {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     assert!(files.len() > 20, "the files are there");
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("mistakes");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| {
-        for path in files {
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let text = std::fs::read_to_string(&path).unwrap();
-            let told = match resolve(&format!("{name}.yaml"), &text, &Overrides::default()) {
-                Ok((_, warnings)) => warnings,
-                Err(told) => told,
-            };
-            assert_ne!(told, "", "{name} has a mistake");
-            insta::assert_snapshot!(name, told);
-        }
-    });
+    for path in files {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let told = match resolve(&format!("{name}.yaml"), &text, &Overrides::default()) {
+            Ok((_, warnings)) => warnings,
+            Err(told) => told,
+        };
+        assert_ne!(told, "", "{name} has a mistake");
+        golden::check(&format!("tests/mistakes/{name}.txt"), told);
+    }
 }
 
 fn load(text: &str, set: &[&str]) -> Result<(Plan, String), String> {
@@ -122,7 +118,8 @@ smoke:
 
 #[test]
 fn a_mistake_in_a_set_value_points_at_the_command_line() {
-    insta::assert_snapshot!(load(PLAIN, &["rate=fast", "wait=2s", "rats=1/s", "wait"]).unwrap_err());
+    let told = load(PLAIN, &["rate=fast", "wait=2s", "rats=1/s", "wait"]).unwrap_err();
+    golden::check("tests/golden/set_values.txt", told);
 }
 
 #[test]
@@ -242,7 +239,7 @@ mod labs {
 
     #[test]
     fn the_first_experiment_is_sound_and_its_plan_reads_well() {
-        insta::assert_snapshot!(brownout::plan::timeline::render(&first(), &Labs));
+        golden::check("tests/golden/first.plan.txt", brownout::plan::timeline::render(&first(), &Labs));
     }
 
     /// Every experiment of the repository is sound; those that need a parameter get one.
@@ -308,20 +305,19 @@ expect: [ visitors.success_rate >= 99% ]
 ";
     let (plan, warnings) = load(text, &[]).unwrap_or_else(|told| panic!("{told}"));
     assert_eq!(warnings, "");
-    insta::assert_snapshot!(brownout::plan::timeline::render(&plan, &ManagedSql));
+    golden::check("tests/golden/own_servers.plan.txt", brownout::plan::timeline::render(&plan, &ManagedSql));
 }
 
-/// `docs/experiment.md` holds the reference as made from the code; `UPDATE_DOCS=1` writes it.
 #[test]
 fn the_reference_page_is_made_from_the_code() {
-    let page = std::fs::read_to_string("docs/experiment.md").unwrap();
-    let (prose, written) = page.split_once("<!-- reference -->\n").expect("the page has its mark");
-    let made = format!("\n{}", brownout::plan::reference().trim_end().to_owned() + "\n");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write("docs/experiment.md", format!("{prose}<!-- reference -->\n{made}")).unwrap();
-    } else {
-        assert!(written == made, "docs/experiment.md is out of date: run this test with UPDATE_DOCS=1");
-    }
+    let made = format!("\n{}\n", brownout::plan::reference().trim_end());
+    golden::check_part("docs/experiment.md", "<!-- reference -->", None, &made);
+}
+
+#[test]
+fn the_table_of_metrics_is_made_from_the_code() {
+    let table = brownout::experiment::metric::markdown_table();
+    golden::check_part("docs/expectations.md", "<!-- metrics: ", Some("<!-- end of metrics"), &table);
 }
 
 mod schema {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
 mod browser;
+#[path = "../golden/mod.rs"]
 mod golden;
 mod sample;
 
@@ -28,21 +29,21 @@ fn style(width: usize) -> Style {
 #[test]
 fn the_terminal_says_of_each_verdict_what_matters() {
     for (name, report) in samples() {
-        insta::assert_snapshot!(format!("terminal_{name}"), report::terminal(&report, &style(140)));
+        golden::check(&format!("tests/report/golden/{name}.txt"), report::terminal(&report, &style(140)));
     }
 }
 
 #[test]
 fn a_pull_request_is_told_the_whole_story() {
     for (name, report) in samples() {
-        insta::assert_snapshot!(format!("markdown_{name}"), report::markdown(&report));
+        golden::check(&format!("tests/report/golden/{name}.md"), report::markdown(&report));
     }
 }
 
 #[test]
 fn junit_has_a_case_for_each_expectation_and_variant() {
     for (name, report) in samples() {
-        insta::assert_snapshot!(format!("junit_{name}"), String::from_utf8(report::junit(&report)).unwrap());
+        golden::check(&format!("tests/report/golden/{name}.xml"), report::junit(&report));
     }
 }
 
@@ -201,8 +202,8 @@ fn the_sample_report_is_what_the_code_makes() {
     let report = sample::held();
     golden::check("reports/sample/report.html", report::html(&report).as_bytes());
     golden::check("reports/sample/report.md", report::markdown(&report).as_bytes());
-    golden::check("reports/sample/report.json", &report::json(&report));
-    golden::check("reports/sample/junit.xml", &report::junit(&report));
+    golden::check("reports/sample/report.json", report::json(&report));
+    golden::check("reports/sample/junit.xml", report::junit(&report));
     golden::check("reports/sample/terminal.txt", report::terminal(&report, &style(110)).as_bytes());
 }
 
