@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use brownout::clock::{Moment, RunClock};
 use brownout::event::{Attempt, Outcome};
+use brownout::permit::Permit;
 use brownout::plan::RetryPolicy;
 use brownout::plan::workload::{Arrival, Client, HttpClient, OkWhen, Operation, Request, Workload};
 use brownout::seed::Seed;
@@ -164,7 +165,7 @@ fn run(
         end: begin + length,
         sink: recorder.sink(),
         conn_of: Arc::new(|local| Some(u64::from(local.port()))),
-        permit: Arc::new(|address| address.ip().is_loopback()),
+        permit: Permit::default(),
         max_rate: None,
     })?;
     let aside = thread::spawn(move || meanwhile(&Begin { clock, at: begin }));

@@ -13,6 +13,7 @@
 // Shared words; they import nothing of ours.
 pub mod clock;
 pub mod event;
+pub mod permit;
 pub mod seed;
 pub mod units;
 

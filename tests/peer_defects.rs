@@ -13,8 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use brownout::clock::RunClock;
+use brownout::permit::Permit;
 use brownout::plan::fault::{Direction, Toxic};
-use brownout::proxy::{LinkSpec, Permit, Strike};
+use brownout::proxy::{LinkSpec, Strike};
 use brownout::seed::Seed;
 use brownout::units::{ByteRate, Bytes, Share, Span};
 use proxy_support::{echo, engine, latency, link, server, soon, toxic};

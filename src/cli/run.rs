@@ -13,7 +13,7 @@ use crate::measure::Measured;
 use crate::plan::Plan;
 use crate::report::{self, EXPERIMENT_FILE, Manifest, Report, Style};
 use crate::run::secrets::Secrets;
-use crate::run::{self, Listener, Permits, Pulse, RunFolder, Setup, StopSwitch};
+use crate::run::{self, Allowance, Listener, Pulse, RunFolder, Setup, StopSwitch};
 use crate::system::lab::Labs;
 use crate::units::Span;
 use crate::verdict::{self, Word};
@@ -169,7 +169,7 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
         labs: &Labs,
         dir: &dir,
         keeper: run::keeper::Keeper::command(),
-        permits: Permits::new(&run_plan.allow, args.allow_remote),
+        allowance: Allowance::new(&run_plan.allow, args.allow_remote),
         stop: stop.clone(),
         pulse: pulse.clone(),
         listeners: vec![listener],

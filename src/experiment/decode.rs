@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
+use super::interpolate::UnknownName;
 use super::mistake::{At, Mistake, Mistakes, quoted};
 use super::shape::{MapShape, ScalarShape, Shape};
 use super::tree::{Entry, Map, Node, Scalar, Value};
@@ -293,12 +294,15 @@ impl Decode for String {
 
     fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
         let text = scalar(node, "a text", mistakes)?;
-        if let Some(name) = super::interpolate::names(text).next() {
-            let title = format!("`${{{name}}}` is known only once the system runs, and not used here");
-            mistakes.add(at_node(node, title).label("works in a process, a check and an action"));
-            return None;
+        match super::interpolate::fill(text, |_| None) {
+            Ok(text) => Some(text),
+            // Parameters are filled in by now.
+            Err(UnknownName { name }) => {
+                let title = format!("`${{{name}}}` is known only once the system runs, and not used here");
+                mistakes.add(at_node(node, title).label("works in a process, a check and an action"));
+                None
+            }
         }
-        Some(super::interpolate::unescape(text))
     }
 }
 

@@ -159,13 +159,13 @@ fn set_params(root: &mut Node, overrides: &Overrides, mistakes: &mut Mistakes) -
         None | Some((_, true)) => {}
         Some((Value::Map(map), _)) => {
             for (name, Entry { key, node }) in map {
-                if interpolate::is_run_time(name) || !decode::is_name(name) {
+                if interpolate::RunTimeName::parse(name).is_some() || !decode::is_name(name) {
                     let title = format!("{} cannot be the name of a parameter", mistake::quoted(name));
                     mistakes.add(Mistake::new(*key, title).label("expected letters, digits, `-` and `_`; not `dir`"));
                 } else if node.text().is_none() {
                     let title = format!("the parameter `{name}` is {}", node.describe());
                     mistakes.add(Mistake::new(*key, title).label("expected a text or a number"));
-                } else if let Some(other) = interpolate::names(node.text().unwrap_or_default()).next() {
+                } else if let Some((other, _)) = interpolate::names(node.text().unwrap_or_default()).next() {
                     let title = format!("the parameter `{name}` asks for `${{{other}}}`");
                     mistakes.add(Mistake::new(node.at, title).label("a parameter stands for itself"));
                 }

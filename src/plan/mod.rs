@@ -7,6 +7,7 @@
 pub mod catalogue;
 mod check;
 pub mod fault;
+pub mod host;
 pub mod parts;
 mod resolve;
 pub mod retry;

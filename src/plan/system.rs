@@ -56,7 +56,7 @@ pub enum NodeKind {
 
 /// A program that the run starts under its keeper.
 ///
-/// `$${` stands for `${`: `experiment::interpolate::fill` fills in and takes the escape away.
+/// `$${` stands for `${`.
 ///
 /// In `command`, `env`, `files` and `ready`, `${links.NAME.address}`, `${links.NAME.port}`, `${nodes.NAME.address}`,
 /// `${nodes.NAME.port}` and `${dir}` (a folder of its own inside the run folder) are filled in when it starts.

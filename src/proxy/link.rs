@@ -1,6 +1,5 @@
 //! A link as everyone else has it: a handle that can be used from any thread.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +11,7 @@ use super::reach::Reach;
 use super::worker::{Key, Orders, Upstream};
 use crate::clock::Moment;
 use crate::event::{LinkCounters, Mechanism};
+use crate::permit::Permit;
 use crate::plan::fault::{Direction, HttpFault, Toxic};
 use crate::seed::Seed;
 
@@ -26,7 +26,7 @@ pub struct LinkSpec {
     pub upstream: String,
     /// Whether HTTP/1 is read on it, which HTTP faults and the count of requests need.
     pub http: bool,
-    /// Which upstream addresses may be dialled.
+    /// Which upstream addresses may be connected to.
     pub permit: Permit,
 }
 
@@ -40,34 +40,6 @@ impl LinkSpec {
             http: false,
             permit: Permit::default(),
         }
-    }
-}
-
-/// Which addresses a link may dial, asked with the resolved address at each dial. Default: loopback only.
-#[derive(Clone)]
-pub struct Permit(Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>);
-
-impl Permit {
-    /// Addresses for which this is true.
-    pub fn when(allows: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Permit {
-        Permit(Arc::new(allows))
-    }
-
-    /// Whether this address may be dialled.
-    pub fn allows(&self, address: SocketAddr) -> bool {
-        (self.0)(address)
-    }
-}
-
-impl Default for Permit {
-    fn default() -> Permit {
-        Permit::when(|address| address.ip().to_canonical().is_loopback())
-    }
-}
-
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Permit")
     }
 }
 

@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use engine::Engine;
-pub use link::{ConnectionInfo, Evidence, Link, LinkSpec, Permit, Strike, StrikeId, Struck};
+pub use link::{ConnectionInfo, Evidence, Link, LinkSpec, Strike, StrikeId, Struck};
 pub use reach::Reach;
 
 /// What can go wrong with links.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::permit::Permits;
+use crate::permit::Permit;
 use crate::plan::Action;
+use crate::plan::host::Host;
 
 /// How much of an action's output is kept.
 const OUTPUT: usize = 2_000;
@@ -15,11 +16,11 @@ const OUTPUT: usize = 2_000;
 /// Does an action and waits for it: whether it went well, and what it said.
 ///
 /// A program that outlasts `timeout` is killed, with the group that it leads.
-pub(super) async fn act(action: &Action, timeout: Duration, permits: &Permits) -> (bool, String) {
+pub(super) async fn act(action: &Action, timeout: Duration, permit: &Permit) -> (bool, String) {
     let doing = async {
         match action {
             Action::Exec(command) => exec(command).await,
-            Action::Http { method, url, body } => request(method, url, body.clone(), permits, timeout).await,
+            Action::Http { method, url, body } => request(method, url, body.clone(), permit, timeout).await,
             // Nobody can acknowledge it here yet, so it proves nothing and vouches for nothing.
             Action::Manual(step) => (false, format!("left to a person, and not acknowledged: {step}")),
         }
@@ -71,23 +72,16 @@ impl Drop for Group {
 }
 
 /// Sends a request, without redirects and without the environment's proxies.
-async fn request(
-    method: &str,
-    url: &str,
-    body: Option<String>,
-    permits: &Permits,
-    timeout: Duration,
-) -> (bool, String) {
-    let (url, addresses) = match resolve(url, permits).await {
+async fn request(method: &str, url: &str, body: Option<String>, permit: &Permit, timeout: Duration) -> (bool, String) {
+    let (host, addresses) = match resolve(url, permit).await {
         Ok(resolved) => resolved,
         Err(why) => return (false, why),
     };
-    let host = url.host_str().unwrap_or_default().to_owned();
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(timeout)
-        .resolve_to_addrs(&host, &addresses)
+        .resolve_to_addrs(&host.name, &addresses)
         .build();
     let Ok(method) = reqwest::Method::from_bytes(method.as_bytes()) else {
         return (false, format!("`{method}` is no HTTP method"));
@@ -107,17 +101,15 @@ async fn request(
 }
 
 /// The addresses of a URL's host, each of which must be permitted.
-async fn resolve(url: &str, permits: &Permits) -> Result<(reqwest::Url, Vec<SocketAddr>), String> {
-    let url = reqwest::Url::parse(url).map_err(|error| format!("`{url}` is no address: {error}"))?;
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let port = url.port_or_known_default().unwrap_or(80);
-    let addresses: Vec<SocketAddr> =
-        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| format!("{host}: {error}"))?.collect();
-    match addresses.iter().find(|address| !permits.allows(**address)) {
+async fn resolve(url: &str, permit: &Permit) -> Result<(Host, Vec<SocketAddr>), String> {
+    let host = Host::of_url(url).ok_or_else(|| format!("`{url}` is no address such as `http://host:port/path`"))?;
+    let looked_up = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
+    let addresses: Vec<SocketAddr> = looked_up.map_err(|error| format!("{}: {error}", host.name))?.collect();
+    match addresses.iter().find(|address| !permit.allows(**address)) {
         Some(address) => {
             Err(format!("{address} is outside loopback; name it in the experiment's `allow` and give `--allow-remote`"))
         }
-        None => Ok((url, addresses)),
+        None => Ok((host, addresses)),
     }
 }
 
@@ -141,12 +133,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_is_judged_by_its_exit_status() {
-        let permits = Permits::default();
-        let (ok, said) = act(&exec(&["sh", "-c", "echo fine"]), SECOND, &permits).await;
+        let permit = Permit::default();
+        let (ok, said) = act(&exec(&["sh", "-c", "echo fine"]), SECOND, &permit).await;
         assert!(ok && said.contains("fine"), "{said}");
-        let (ok, said) = act(&exec(&["sh", "-c", "echo bad >&2; exit 3"]), SECOND, &permits).await;
+        let (ok, said) = act(&exec(&["sh", "-c", "echo bad >&2; exit 3"]), SECOND, &permit).await;
         assert!(!ok && said.contains("bad") && said.contains('3'), "{said}");
-        let (ok, said) = act(&exec(&["/no/such/program"]), SECOND, &permits).await;
+        let (ok, said) = act(&exec(&["/no/such/program"]), SECOND, &permit).await;
         assert!(!ok && said.contains("/no/such/program"), "{said}");
     }
 
@@ -155,7 +147,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pid_file = dir.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
-        let (ok, said) = act(&exec(&["sh", "-c", &script]), Duration::from_millis(300), &Permits::default()).await;
+        let (ok, said) = act(&exec(&["sh", "-c", &script]), Duration::from_millis(300), &Permit::default()).await;
         assert!(!ok && said.contains("300ms"), "{said}");
         let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
         let gone = || !matches!(state_of(pid), Some(state) if state != 'Z');
@@ -176,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_outside_loopback_is_refused_before_it_is_sent() {
         let action = Action::Http { method: "POST".into(), url: "http://192.0.2.1/failover".into(), body: None };
-        let (ok, said) = act(&action, SECOND, &Permits::default()).await;
+        let (ok, said) = act(&action, SECOND, &Permit::default()).await;
         assert!(!ok && said.contains("--allow-remote"), "{said}");
     }
 }

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 
 use super::RunError;
 use super::action::act;
+use super::allowance::Allowance;
 use super::in_force::InForce;
 use super::keeper::{self, Keeper, Notice};
-use super::permit::Permits;
 use super::pulse::Pulse;
 use super::recorder::{Listener, Recorder};
 use super::schedule::{Act, Next, Schedule};
@@ -26,10 +26,11 @@ use super::watch::{GuardWatch, LOOK_BACK, Look, Watch};
 use crate::backend::{Backend, Embedded};
 use crate::clock::{Moment, RunClock, wall_ns};
 use crate::event::{Event, StopReason, What};
-use crate::experiment::interpolate;
+use crate::experiment::interpolate::{self, UnknownName};
+use crate::permit::Permit;
 use crate::plan::{Action, CheckWhen, LabCatalogue, RunPlan};
-use crate::proxy::{self, LinkSpec};
-use crate::system::{LinkAddresses, Surroundings, System, Teller};
+use crate::proxy::LinkSpec;
+use crate::system::{LinkAddresses, Surroundings, System, Teller, known};
 use crate::topology::Topology;
 use crate::workload::{Load, LoadSpec};
 
@@ -59,7 +60,7 @@ pub struct Setup<'a> {
     /// How the keeper is started: [`Keeper::command`], but in tests.
     pub keeper: std::process::Command,
     /// What it may reach.
-    pub permits: Permits,
+    pub allowance: Allowance,
     /// How it is stopped.
     pub stop: StopSwitch,
     /// What it looks like right now.
@@ -154,7 +155,7 @@ impl Running {
         };
         let system = Arc::new(System::bind(&plan.system, surroundings)?);
         let started = async {
-            let links = open_links(&backend, &system, &topology, &setup.permits)?;
+            let links = open_links(&backend, &system, &topology, setup.allowance.permit())?;
             system.start(&links).await?;
             system.wait_ready().await?;
             Ok::<_, RunError>(links)
@@ -309,7 +310,7 @@ impl Running {
             let target = self.links.get(&link).map(ToString::to_string).unwrap_or_default();
             let backend = self.backend.clone();
             let on = link.clone();
-            let allowed = setup.permits.allowed().iter().map(|allow| allow.max_rate);
+            let allowed = setup.allowance.hosts().iter().map(|allow| allow.max_rate);
             let load = Load::start(LoadSpec {
                 name: name.clone(),
                 plan: workload.clone(),
@@ -321,7 +322,7 @@ impl Running {
                 end,
                 sink: self.recorder.sink(),
                 conn_of: Arc::new(move |peer| backend.connection_from(&on, peer)),
-                permit: setup.permits.as_fn(),
+                permit: setup.allowance.permit().clone(),
                 max_rate: allowed.min_by(|a, b| a.get().total_cmp(&b.get())),
             })?;
             self.loads.push(Arc::new(load));
@@ -369,31 +370,25 @@ impl Running {
     }
 
     /// An action with the addresses of links and nodes filled in.
-    pub(super) fn filled(&self, action: &Action) -> Action {
+    pub(super) fn filled(&self, action: &Action) -> Result<Action, UnknownName> {
         let nodes = self.system.nodes();
-        let address = |path: &str| match path.split_once('.')? {
-            ("links", link) => self.links.get(link).map(ToString::to_string),
-            ("nodes", node) => nodes.iter().find(|info| info.name == node).map(|info| info.address.clone()),
-            _ => None,
-        };
-        let value = |name: &str| match name.rsplit_once('.')? {
-            (path, "address") => address(path),
-            (path, "port") => Some(address(path)?.rsplit_once(':')?.1.to_owned()),
-            _ => None,
-        };
-        let fill = |text: &String| interpolate::fill(text, value);
-        match action {
-            Action::Exec(command) => Action::Exec(command.iter().map(fill).collect()),
+        let fill = |text: &String| interpolate::fill(text, |name| known(name, &self.links, &nodes));
+        Ok(match action {
+            Action::Exec(command) => Action::Exec(command.iter().map(fill).collect::<Result<_, _>>()?),
             Action::Http { method, url, body } => {
-                Action::Http { method: method.clone(), url: fill(url), body: body.as_ref().map(fill) }
+                Action::Http { method: method.clone(), url: fill(url)?, body: body.as_ref().map(fill).transpose()? }
             }
-            Action::Manual(step) => Action::Manual(fill(step)),
-        }
+            // A person reads it as it is written.
+            Action::Manual(step) => Action::Manual(step.clone()),
+        })
     }
 
     async fn check(&self, setup: &Setup<'_>, when: CheckWhen) {
         for (index, check) in setup.plan.checks.iter().enumerate().filter(|(_, check)| check.when.contains(&when)) {
-            let (ok, output) = act(&self.filled(&check.action), check.timeout.0, &setup.permits).await;
+            let (ok, output) = match self.filled(&check.action) {
+                Ok(action) => act(&action, check.timeout.0, setup.allowance.permit()).await,
+                Err(unknown) => (false, unknown.to_string()),
+            };
             let when = match when {
                 CheckWhen::Before => "before",
                 CheckWhen::After => "after",
@@ -494,13 +489,12 @@ fn open_links(
     backend: &Embedded,
     system: &System,
     topology: &Topology,
-    permits: &Permits,
+    permit: &Permit,
 ) -> Result<LinkAddresses, RunError> {
     let upstreams: IndexMap<String, String> =
         system.nodes().into_iter().map(|node| (node.name, node.address)).collect();
     let mut addresses = LinkAddresses::new();
     for (name, link) in &topology.parts().links {
-        let permits = permits.clone();
         let address = backend.open(LinkSpec {
             name: name.as_str().into(),
             listen: link
@@ -509,7 +503,7 @@ fn open_links(
                 .map_err(|_| RunError::Listen { link: name.clone(), listen: link.listen.clone() })?,
             upstream: upstreams.get(&link.to).cloned().unwrap_or_default(),
             http: link.http,
-            permit: proxy::Permit::when(move |address| permits.allows(address)),
+            permit: permit.clone(),
         })?;
         addresses.insert(name.clone(), address);
     }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::RunError;
 use super::action::act;
+use super::aim::Aim;
 use super::conductor::{Running, Setup};
 use super::in_force::{Doing, InForce, Traffic, action_proof, node_proof};
 use super::keeper::Undo;
-use super::strike::Strike;
 use crate::backend::Backend;
 use crate::clock::Moment;
 use crate::event::{Proof, StopReason, What};
-use crate::plan::fault::{Fault, FaultKind};
-use crate::plan::{Action, Allow};
+use crate::plan::Allow;
+use crate::plan::fault::Fault;
 use crate::system::NodeAct;
 
 /// How long the way back of an action may take; a lease is longer than its fault by more than that.
@@ -22,7 +22,7 @@ impl Running {
     /// Moves a fault on links to those that its selectors mean now.
     pub(super) fn retarget(&mut self, setup: &Setup<'_>, name: &str, fault: &Fault) -> Result<(), RunError> {
         let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
-        let Strike::Links { targets: wanted, .. } = Strike::of(fault, &self.topology, &mut dice) else { return Ok(()) };
+        let Aim::Links { targets: wanted, .. } = Aim::of(fault, &self.topology, &mut dice) else { return Ok(()) };
         let Some(InForce::Links(injection, targets)) = self.in_force.get_mut(name) else {
             return Ok(());
         };
@@ -39,34 +39,31 @@ impl Running {
     pub(super) async fn inject(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
         let Some(fault) = setup.plan.faults.get(name) else { return };
         let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
-        let strike = Strike::of(fault, &self.topology, &mut dice);
-        let hit = strike.hit(|node| self.places(node));
+        let aim = match Aim::of(fault, &self.topology, &mut dice).filled(|action| self.filled(action)) {
+            Ok(aim) => aim,
+            Err(unknown) => return self.give_up(setup, name, &unknown.to_string()),
+        };
+        let hit = aim.hit(|node| self.places(node));
         let (kind, now) = (fault.kind.name().to_owned(), self.clock.now());
-        if strike.is_empty() {
+        if aim.is_empty() {
             let text = format!("fault {name} hits nobody: its selectors match nothing just now");
             self.recorder.event(What::Note { text });
         }
-        if let Err(error) =
-            self.keeper.lease(name, fault.lease.0, undo_of(fault, setup.permits.allowed(), |undo| self.filled(undo)))
-        {
+        if let Err(error) = self.keeper.lease(name, fault.lease.0, undo_of(&aim, setup.allowance.hosts())) {
             return setup.stop.request(StopReason::Keeper, error.to_string());
         }
         self.tell_counters();
-        let (in_force, at, last_hit, mechanism, in_flight_bytes) = match strike {
-            Strike::Links { action, targets, .. } => {
-                match self.backend.inject(name, &action, &targets, setup.plan.seed) {
-                    Ok(injection) => {
-                        let told = (
-                            injection.at.min(injection.last_hit.max(now)),
-                            injection.last_hit.max(injection.at.min(now)),
-                        );
-                        let more = (injection.mechanism, injection.in_flight_bytes);
-                        (InForce::Links(Box::new(injection), targets), told.0, told.1, more.0, more.1)
-                    }
-                    Err(error) => return self.give_up(setup, name, &error.to_string()),
+        let (in_force, at, last_hit, mechanism, in_flight_bytes) = match aim {
+            Aim::Links { action, targets, .. } => match self.backend.inject(name, &action, &targets, setup.plan.seed) {
+                Ok(injection) => {
+                    let told =
+                        (injection.at.min(injection.last_hit.max(now)), injection.last_hit.max(injection.at.min(now)));
+                    let more = (injection.mechanism, injection.in_flight_bytes);
+                    (InForce::Links(Box::new(injection), targets), told.0, told.1, more.0, more.1)
                 }
-            }
-            Strike::Nodes { act, nodes } => {
+                Err(error) => return self.give_up(setup, name, &error.to_string()),
+            },
+            Aim::Nodes { act, nodes } => {
                 let leads_there = |link: &str| self.topology.link(link).is_some_and(|link| nodes.contains(&link.to));
                 let towards = Traffic::now(&*self.backend, leads_there);
                 let at = self.clock.now();
@@ -79,14 +76,13 @@ impl Running {
                 let (read_back, obeyed) = self.read_back(&nodes, act);
                 (InForce::Nodes { act, nodes, read_back, obeyed, towards }, at, last_hit, None, 0)
             }
-            Strike::Action { action, undo } => {
+            Aim::Action { action, undo } => {
                 let at = self.clock.now();
                 // Beside the run, so that guards, other faults and Ctrl-C do not wait for it.
                 let within = fault.hold.map_or(fault.lease.0.saturating_sub(UNDO_WITHIN), |hold| hold.0);
                 let (done, fault) = (self.done.clone(), name.to_owned());
                 let tell = move || drop(done.send(fault));
-                let doing = Doing::start(self.filled(&action), within, setup.permits.clone(), tell);
-                let undo = undo.map(|undo| self.filled(&undo));
+                let doing = Doing::start(action, within, setup.allowance.permit().clone(), tell);
                 (InForce::Action { undo, doing }, at, at, None, 0)
             }
         };
@@ -120,7 +116,7 @@ impl Running {
                 let (mut ok, said) = doing.end().await;
                 let mut told = vec![said];
                 if let Some(undo) = undo {
-                    let (undone, said) = act(&undo, UNDO_WITHIN, &setup.permits).await;
+                    let (undone, said) = act(&undo, UNDO_WITHIN, setup.allowance.permit()).await;
                     if !undone {
                         self.unhealed(name, &said);
                         told.push(format!("could not be undone: {said}"));
@@ -189,7 +185,7 @@ impl Running {
 }
 
 /// How the keeper undoes a fault without us; faults on our own links and processes go when we do.
-fn undo_of(fault: &Fault, allowed: &[Allow], fill: impl Fn(&Action) -> Action) -> Option<Undo> {
-    let FaultKind::Action { undo, .. } = &fault.kind else { return None };
-    Some(Undo { action: fill(undo.as_ref()?), allow: allowed.to_vec() })
+fn undo_of(aim: &Aim, allowed: &[Allow]) -> Option<Undo> {
+    let Aim::Action { undo, .. } = aim else { return None };
+    Some(Undo { action: undo.clone()?, allow: allowed.to_vec() })
 }

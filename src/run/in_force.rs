@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::action::act;
-use super::permit::Permits;
 use crate::backend::{Backend, Injection, Target};
 use crate::event::{LinkCounters, Proof};
+use crate::permit::Permit;
 use crate::plan::Action;
 use crate::system::NodeAct;
 
@@ -45,11 +45,11 @@ impl Doing {
     pub(super) fn start(
         action: Action,
         within: Duration,
-        permits: Permits,
+        permit: Permit,
         done: impl FnOnce() + Send + 'static,
     ) -> Doing {
         Doing(tokio::spawn(async move {
-            let ended = act(&action, within, &permits).await;
+            let ended = act(&action, within, &permit).await;
             done();
             ended
         }))

@@ -13,26 +13,26 @@
 //! The run folder is the only thing that outlives a run, and all that measuring and reporting read.
 
 mod action;
+mod aim;
+mod allowance;
 mod conductor;
 mod faults;
 mod folder;
 mod in_force;
 pub mod keeper;
-mod permit;
 mod pulse;
 mod recorder;
 mod schedule;
 pub mod secrets;
 mod stop;
-mod strike;
 mod ticker;
 mod watch;
 
 use std::io;
 
+pub use allowance::{Allowance, refusals};
 pub use conductor::{Setup, conduct};
 pub use folder::{FREE_SPACE, FolderError, LOCK_FILE, RunFolder, free_space, lock};
-pub use permit::{Permits, refusals};
 pub use pulse::{Beat, Pulse, WorkloadBeat};
 pub use recorder::{Listener, Recorder, SIZE_CAP};
 pub use stop::StopSwitch;

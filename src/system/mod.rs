@@ -2,6 +2,7 @@
 //!
 //! The order of a start: [`System::bind`] (every node has its address) → the run opens a proxy for each link →
 //! [`System::start`] is told each link's address and starts work → [`System::wait_ready`].
+mod known;
 pub mod lab;
 mod nodes;
 pub mod port;
@@ -21,7 +22,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::{Moment, RunClock};
 use crate::event::{Event, What};
+use crate::experiment::interpolate::UnknownName;
 use crate::plan;
+pub use known::known;
 use lab::primary_standby::Pair;
 use nodes::Nodes;
 pub use nodes::Surroundings;
@@ -348,7 +351,7 @@ pub enum SystemError {
         /// Which.
         node: String,
         /// What.
-        source: process::fill::FillError,
+        source: UnknownName,
     },
     /// The process cannot be started or signalled.
     #[error("node `{node}` cannot be started or signalled: {reason}")]

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::process::log::Conceal;
 use super::process::server::Reveal;
 use super::process::{Server, ServerSpec, Supervisor};
-use super::{LinkAddresses, NodeAct, NodeInfo, NodeState, SystemError, Teller, probe};
+use super::{LinkAddresses, NodeAct, NodeInfo, NodeState, SystemError, Teller, known, probe};
 use crate::plan::system::{Node, NodeKind, Probe};
 
 /// What a system needs of the run around it.
@@ -186,23 +186,8 @@ impl Nodes {
         }
     }
 
-    /// `links.NAME.address`, `links.NAME.port`, `nodes.NAME.address`, `nodes.NAME.port`, `nodes.NAME.dir`.
     fn known(&self, name: &str) -> Option<String> {
-        let (path, field) = name.rsplit_once('.')?;
-        let address = match path.split_once('.')? {
-            ("links", link) => self.links.lock().unwrap_or_else(PoisonError::into_inner).get(link)?.to_string(),
-            ("nodes", node) => match (&self.members.get(node)?.kind, field) {
-                (Kind::Server(server), "dir") => return Some(server.dir().to_string_lossy().into_owned()),
-                (Kind::Server(server), _) => server.address()?.to_string(),
-                (Kind::Endpoint(address), _) => address.clone(),
-            },
-            _ => return None,
-        };
-        match field {
-            "address" => Some(address),
-            "port" => Some(address.rsplit_once(':')?.1.to_owned()),
-            _ => None,
-        }
+        known(name, &self.links.lock().unwrap_or_else(PoisonError::into_inner), &self.infos())
     }
 }
 

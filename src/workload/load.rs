@@ -17,6 +17,7 @@ use super::timer::Timer;
 use super::{Gauge, Sink};
 use crate::clock::{Moment, RunClock};
 use crate::event::{Event, Outcome, What};
+use crate::permit::Permit;
 use crate::plan::Workload;
 use crate::plan::workload::{Arrival, Client as ClientPlan};
 use crate::retry::Policy;
@@ -25,9 +26,6 @@ use crate::units::Rate;
 
 /// From the local address of a connection to its number on its link, as the proxy's accept record has it.
 pub type ConnOf = Arc<dyn Fn(SocketAddr) -> Option<u64> + Send + Sync>;
-
-/// Whether an address may be dialled.
-pub type Permit = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
 /// What a load is made from.
 #[derive(Clone)]
@@ -137,7 +135,7 @@ impl Load {
                 let settings = settings.clone();
                 let spec = spec.clone();
                 Load::with_clients(shared, &spec.clone(), lanes, move || {
-                    let (conn_of, permit) = (Arc::clone(&spec.conn_of), Arc::clone(&spec.permit));
+                    let (conn_of, permit) = (Arc::clone(&spec.conn_of), spec.permit.clone());
                     Http::new(&settings, &spec.plan, &spec.target, lanes, spec.clock, conn_of, permit)
                 })
             }
@@ -145,7 +143,7 @@ impl Load {
                 let settings = settings.clone();
                 let spec = spec.clone();
                 Load::with_clients(shared, &spec.clone(), lanes, move || {
-                    let (conn_of, permit) = (Arc::clone(&spec.conn_of), Arc::clone(&spec.permit));
+                    let (conn_of, permit) = (Arc::clone(&spec.conn_of), spec.permit.clone());
                     Tcp::new(&settings, &spec.plan, &spec.target, lanes, spec.clock, conn_of, permit)
                 })
             }

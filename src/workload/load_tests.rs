@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use super::{Load, LoadError, LoadSpec, Sink};
 use crate::clock::{Moment, RunClock};
 use crate::event::{Access, Applied, Attempt, Outcome, What};
+use crate::permit::Permit;
 use crate::plan::RetryPolicy;
 use crate::plan::retry::{Jitter, Schedule};
 use crate::plan::workload::{Arrival, Client, HttpClient, Insert, Operation, Register, TcpClient, Workload};
@@ -66,7 +67,7 @@ fn spec(plan: Workload, target: SocketAddr, length: Duration, sink: &Arc<Kept>) 
         end: Moment::START + MS(20) + length,
         sink: Arc::clone(sink) as Arc<dyn Sink>,
         conn_of: Arc::new(|local| Some(u64::from(local.port()))),
-        permit: Arc::new(|address| address.ip().is_loopback()),
+        permit: Permit::default(),
         max_rate: None,
     }
 }

@@ -29,7 +29,7 @@ mod timer;
 use crate::event::Attempt;
 
 pub use gauge::{Gauge, GeneratorHealth, Window};
-pub use load::{ConnOf, Load, LoadError, LoadSpec, Permit};
+pub use load::{ConnOf, Load, LoadError, LoadSpec};
 
 /// Where finished attempts go.
 ///

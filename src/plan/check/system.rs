@@ -1,8 +1,8 @@
 //! Nodes and links: whether they fit together, and whether what is filled in at run time exists.
 
 use super::Checker;
-use crate::experiment::interpolate;
-use crate::experiment::mistake::{Mistake, quoted};
+use crate::experiment::interpolate::{self, RunTimeName};
+use crate::experiment::mistake::{At, Mistake, quoted};
 use crate::experiment::nearest::nearest;
 use crate::experiment::tree::Node as Tree;
 use crate::plan::parts::{PartKind, workload_link};
@@ -83,53 +83,70 @@ impl Checker<'_> {
         }
     }
 
-    /// `${links.NAME.address}` and its like must lead somewhere, and `${dir}` belongs to a process.
+    /// `${links.NAME.address}` and its like must lead somewhere; `${dir}` and `self` belong to a process.
     fn check_run_time_names(&mut self) {
-        let Some(parts) = self.parts else { return };
         let mut found: Vec<Mistake> = Vec::new();
-        let sources = self.sources;
-        let processes = self.root.find(&["system", "nodes"]).map(Tree::extent);
-        self.root.walk(&mut |node| {
-            let Some(text) = node.text().filter(|text| text.contains("${")) else { return };
-            for (name, range) in interpolate::name_ranges(text) {
-                let at = node.part_at(sources, range);
-                let mut steps = name.splitn(3, '.');
-                let (kind, part, field) = (steps.next(), steps.next(), steps.next());
-                let known: Vec<&str> = match kind {
-                    Some("links") => parts.links.keys().map(String::as_str).collect(),
-                    Some("nodes") => {
-                        let system = parts.nodes.iter().filter(|(_, node)| node.kind.is_system());
-                        system.map(|(name, _)| name.as_str()).collect()
-                    }
-                    _ => {
-                        if name == "dir"
-                            && !processes.is_some_and(|nodes| {
-                                at.source == nodes.source && nodes.range().contains(&at.range().start)
-                            })
-                        {
-                            found.push(Mistake::new(at, "`${dir}` is the folder of a process").label("not of this"));
-                        }
-                        continue;
-                    }
-                };
-                let part = part.unwrap_or_default();
-                // `nodes.self` is the process that the text belongs to, so that two of them can share it.
-                if (kind, part) == (Some("nodes"), "self") && matches!(field, Some("name" | "address" | "port")) {
-                    continue;
+        let mut look = |process: Option<&str>, part: &Tree| {
+            part.walk(&mut |node| {
+                let Some(text) = node.text().filter(|text| text.contains("${")) else { return };
+                for (name, range) in interpolate::names(text) {
+                    found.extend(self.run_time_mistake(name, node.part_at(self.sources, range), process));
                 }
-                if !known.contains(&part) {
-                    let what = kind.unwrap_or_default();
-                    let title = format!("there is no {} called {}", what.trim_end_matches('s'), quoted(part));
-                    found.push(Mistake::new(at, title).known(part, what, known));
-                } else if !matches!(field, Some("address" | "port")) {
-                    let title =
-                        format!("`${{{name}}}` is not known of a {}", kind.unwrap_or_default().trim_end_matches('s'));
-                    let label = "expected `.address` or `.port`";
-                    found.push(Mistake::new(at, title).label(label));
+            });
+        };
+        for (key, entry) in self.root.map().into_iter().flatten() {
+            match entry.node.map().filter(|_| key == "system") {
+                None => look(None, &entry.node),
+                Some(system) => {
+                    for (key, entry) in system {
+                        match entry.node.map().filter(|_| key == "nodes") {
+                            None => look(None, &entry.node),
+                            Some(nodes) => nodes.iter().for_each(|(name, entry)| look(Some(name), &entry.node)),
+                        }
+                    }
                 }
             }
-        });
+        }
         found.into_iter().for_each(|mistake| self.mistakes.add(mistake));
+    }
+
+    /// What is wrong with a name that only the running system knows, asked for by a process or by something else.
+    fn run_time_mistake(&self, name: &str, at: At, process: Option<&str>) -> Option<Mistake> {
+        let parts = self.parts?;
+        let (what, part, field, known): (_, _, _, Vec<&str>) = match (RunTimeName::parse(name)?, process) {
+            (RunTimeName::Dir, Some(_)) => return None,
+            (RunTimeName::Dir, None) => {
+                return Some(Mistake::new(at, "`${dir}` is the folder of a process").label("not of this"));
+            }
+            (RunTimeName::Node { name: "self", field: "name" }, Some(_)) => return None,
+            (RunTimeName::Node { name: "self", .. }, None) => {
+                return Some(Mistake::new(at, "`self` is the process that asks").label("this is none"));
+            }
+            (RunTimeName::Node { name: "self", field }, Some(process)) => ("node", process, field, vec![process]),
+            (RunTimeName::Link { name, field }, _) => {
+                ("link", name, field, parts.links.keys().map(String::as_str).collect())
+            }
+            (RunTimeName::Node { name, field }, _) => {
+                let system = parts.nodes.iter().filter(|(_, node)| node.kind.is_system());
+                ("node", name, field, system.map(|(name, _)| name.as_str()).collect())
+            }
+        };
+        if !known.contains(&part) {
+            let title = format!("there is no {what} called {}", quoted(part));
+            return Some(Mistake::new(at, title).known(part, &format!("{what}s"), known));
+        }
+        if !matches!(field, "address" | "port") {
+            let title = format!("`${{{name}}}` is not known of a {what}");
+            return Some(Mistake::new(at, title).label("expected `.address` or `.port`"));
+        }
+        let listens = match self.node(part).map(|node| &node.kind) {
+            Some(NodeKind::Process(process)) if what == "node" => process.listen.is_some(),
+            _ => true,
+        };
+        (!listens).then(|| {
+            let mistake = Mistake::new(at, format!("the process `{part}` listens nowhere"));
+            mistake.label("so it has no address").help(format!("add `listen: 127.0.0.1:0` to `{part}`"))
+        })
     }
 
     /// The node of the system with this name, where the system is one of nodes.

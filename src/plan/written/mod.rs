@@ -12,9 +12,11 @@ use indexmap::IndexMap;
 use super::{Action, Allow, Check, CheckWhen, Guard, Phases, Require, Sla};
 use crate::experiment::Axis;
 use crate::experiment::decode::{Decode, Named, Template, misplaced, parsed, word};
+use crate::experiment::interpolate;
 use crate::experiment::mistake::Mistakes;
 use crate::experiment::shape::*;
 use crate::experiment::tree::{Node, Value};
+use crate::plan::host::Host;
 use crate::units::{Rate, Share, Span};
 
 pub(super) use fault::WrittenFault;
@@ -297,9 +299,10 @@ ruled! {
     };
     /// An address for requests.
     Url(String), "an address", "`http://host:port/path` without credentials; a token belongs in a secret", "string", |text| {
-        let rest = text.strip_prefix("http://")?;
-        let host = rest.split(['/', '?']).next()?;
-        (!host.is_empty() && !host.contains('@')).then(|| text.to_owned())
+        // What is filled in at run time is an address, or the port of one.
+        let some = |name: &str| Some(if name.ends_with(".port") { "1" } else { "127.0.0.1:1" }.to_owned());
+        let filled = interpolate::fill(text, some).ok()?;
+        Host::of_url(&filled).map(|_| text.to_owned())
     };
 }
 

@@ -8,6 +8,7 @@ use crate::experiment::decode::{Decode, Named, Template, parsed, scalar};
 use crate::experiment::mistake::{Mistake, Mistakes};
 use crate::experiment::shape::*;
 use crate::experiment::tree::Node as Tree;
+use crate::plan::host::Host;
 use crate::plan::system::{Link, LogMilestone, Node, NodeKind, Probe, Process, Ready, ReadyWhen, Secret, Stop, Value};
 use crate::units::Span;
 
@@ -222,6 +223,22 @@ impl Decode for Value {
     }
 }
 
+/// A value of a request: as [`Value`], but with nothing that only a running system knows.
+pub(super) struct Header(pub(super) Value);
+
+impl Decode for Header {
+    fn shape() -> Shape {
+        Shape::Either(vec![String::shape(), SecretReference::shape()])
+    }
+
+    fn decode(node: &Tree, mistakes: &mut Mistakes) -> Option<Header> {
+        match node.text() {
+            Some(_) => String::decode(node, mistakes).map(|text| Header(Value::Text(text))),
+            None => Value::decode(node, mistakes).map(Header),
+        }
+    }
+}
+
 /// Where an endpoint is: `host:port`.
 pub(super) struct Address(String);
 
@@ -252,21 +269,12 @@ fn address(text: &str) -> Result<String, String> {
             "a link carries what the client speaks; TLS is not spoken yet, expected `http://host:port`".to_owned()
         );
     }
-    let (rest, default) = match text.strip_prefix("http://") {
-        Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), Some(":80")),
-        None => (text, None),
-    };
-    if rest.contains('/') {
+    let rest = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    if rest.unwrap_or(text).contains('/') {
         return Err("expected `host:port`; the path belongs to the workload's `request`".to_owned());
     }
-    let port_of = |text: &str| text.rsplit_once(':').map(|(host, port)| (!host.is_empty(), port.parse::<u16>()));
-    // In `[::1]` the last colon stands before no port.
-    let has_port = !rest.ends_with(']') && rest.contains(':');
-    let whole = if has_port { rest.to_owned() } else { format!("{rest}{}", default.unwrap_or_default()) };
-    match port_of(&whole) {
-        Some((true, Ok(1..))) if !whole.contains(char::is_whitespace) => Ok(whole),
-        _ => Err("expected `host:port`, such as `127.0.0.1:5432`".to_owned()),
-    }
+    let host = if rest.is_some() { Host::of_url(text) } else { Host::of_address(text) };
+    host.map(|host| host.to_string()).ok_or_else(|| "expected `host:port`, such as `127.0.0.1:5432`".to_owned())
 }
 
 #[cfg(test)]

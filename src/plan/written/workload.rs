@@ -2,13 +2,13 @@
 
 use indexmap::IndexMap;
 
+use super::system::Header;
 use super::{Count, Method, ruled};
 use crate::experiment::decode::{Decode, is_name, parsed};
 use crate::experiment::mistake::Mistakes;
 use crate::experiment::shape::*;
 use crate::experiment::tree::Node;
 use crate::plan::RetryPolicy;
-use crate::plan::system::Value;
 use crate::plan::workload::{
     Append, Arrival, Client, HttpClient, Insert, OkWhen, Operation, Register, Request, TcpClient, Workload,
 };
@@ -130,7 +130,7 @@ record! {
         /// The path, with its query.
         path: UrlPath = "/",
         /// Headers.
-        headers: IndexMap<String, Value>,
+        headers: IndexMap<String, Header>,
         /// A body.
         body: Option<String>,
         /// What counts as ok.
@@ -142,6 +142,7 @@ record! {
     } => {
         let reads = matches!(method.0.as_str(), "GET" | "HEAD");
         let class = class.map_or_else(|| if reads { "read" } else { "write" }.to_owned(), |class| class.0);
+        let headers = headers.into_iter().map(|(name, value)| (name, value.0)).collect();
         Request { method: method.0, path: path.0, headers, body, ok, class, place_header }
     }
 }

@@ -15,11 +15,12 @@ use super::slab::Key;
 use super::strikes::{ActiveHttp, ActiveReach, ActiveToxic};
 use super::{ACCEPT_PAUSE, Alarm, DROPS_TICK, Token, Worker};
 use crate::event::Mechanism;
+use crate::permit::Permit;
 use crate::plan::fault::Direction;
 use crate::proxy::counters::Closing;
 use crate::proxy::http::{HttpFaults, Tap};
 use crate::proxy::kernel::{self, Filter};
-use crate::proxy::link::{LinkShared, Permit};
+use crate::proxy::link::LinkShared;
 use crate::proxy::reach::{Door, Reach, Regime};
 
 /// Connections accepted in one turn.

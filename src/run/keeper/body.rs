@@ -20,8 +20,8 @@ use super::journal::{Journal, Journalled, Record, Undo, host_boot};
 use super::kin::{self, Kin, MARK_ENV};
 use super::wire::{Answer, Call, Notice, Request, receive, send};
 use crate::run::action::act;
+use crate::run::allowance::Allowance;
 use crate::run::folder;
-use crate::run::permit::Permits;
 use crate::system::process::proc::Stat;
 use crate::system::process::{Exit, Signal, Started};
 
@@ -341,8 +341,8 @@ pub(super) fn perform(undo: &Undo) -> (bool, String) {
     };
     // Fails only if there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let permits = Permits::new(&undo.allow, true);
-    runtime.block_on(act(&undo.action, UNDO_WITHIN, &permits))
+    let allowance = Allowance::new(&undo.allow, true);
+    runtime.block_on(act(&undo.action, UNDO_WITHIN, allowance.permit()))
 }
 
 fn started(pid: u32) -> Option<Started> {

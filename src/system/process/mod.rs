@@ -8,8 +8,8 @@
 //!
 //! The keeper is below this module in the order of imports, so it is known here as [`Supervisor`].
 
-pub mod fill;
 pub mod log;
+mod prepare;
 pub mod proc;
 pub mod server;
 pub mod supervisor;

@@ -1,6 +1,6 @@
 //! One node that is a process: started, waited for, and whatever a fault does to it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::fill::fill;
 use super::log::{Conceal, Log, LogSink};
+use super::prepare::Prepared;
 use super::proc;
 use super::supervisor::{Launch, Signal, Started, Supervisor, SupervisorError};
 use crate::event::What;
@@ -66,10 +66,12 @@ struct Running {
     incarnation: u64,
     process: Option<Started>,
     log: Option<Arc<Log>>,
+    /// When it is ready, filled in at its last start.
+    ready: ReadyWhen,
 }
 
-/// Fills addresses and folders into a text.
-pub type Fill<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
+/// What is known of links and nodes, for `${…}`.
+pub type Known<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
 impl Server {
     /// Picks its port if it listens; starts nothing.
@@ -83,7 +85,8 @@ impl Server {
             Some(listen) => Some(reserve(listen).map_err(bind)?),
             None => None,
         };
-        let running = Running { state: NodeState::Stopped, incarnation: 0, process: None, log: None };
+        let ready = spec.process.ready.when.clone();
+        let running = Running { state: NodeState::Stopped, incarnation: 0, process: None, log: None, ready };
         let address = port.as_ref().map(Port::address);
         Ok(Server { spec, address, port: Mutex::new(port), running: Mutex::new(running) })
     }
@@ -93,11 +96,6 @@ impl Server {
         self.address
     }
 
-    /// Its folder.
-    pub fn dir(&self) -> &std::path::Path {
-        &self.spec.dir
-    }
-
     /// Its state, and how often it was started.
     pub fn now(&self) -> (NodeState, u64) {
         let running = self.running();
@@ -105,20 +103,22 @@ impl Server {
     }
 
     /// Starts it; `known` fills addresses in. Does not wait until it is ready.
-    pub fn start(self: &Arc<Server>, known: Fill<'_>) -> Result<(), SystemError> {
+    pub fn start(self: &Arc<Server>, known: Known<'_>) -> Result<(), SystemError> {
         let node = || self.spec.name.clone();
         let prepare = |source| SystemError::Prepare { node: node(), source };
         let launch = |reason: String| SystemError::Launch { node: node(), reason };
         let (reads, writes) = io::pipe().map_err(prepare)?;
-        let command = self.prepare(known, writes.into())?;
+        let Prepared { command, env, ready } = Prepared::of(&self.spec, known)?;
+        let command = Launch { node: node(), command, env, dir: self.spec.dir.clone(), output: writes.into() };
         let file = File::options().create(true).append(true).open(&self.spec.log_file).map_err(prepare)?;
         drop(self.port.lock().unwrap_or_else(PoisonError::into_inner).take());
         let started = self.spec.supervisor.start(command).map_err(|error| launch(error.to_string()))?;
-        let log = Log::follow(reads.into(), file, self.log_sink()).map_err(prepare)?;
+        let log = Log::follow(reads.into(), file, self.log_sink(&ready)).map_err(prepare)?;
         {
             let mut running = self.running();
             running.incarnation += 1;
             (running.process, running.log) = (Some(started), Some(Arc::clone(&log)));
+            running.ready = ready;
         }
         self.set_state(NodeState::Starting);
         self.watch(started, log);
@@ -127,15 +127,15 @@ impl Server {
 
     /// Waits until it is ready; an early death or a time-out is an error with its last lines.
     pub async fn wait_ready(&self) -> Result<(), SystemError> {
-        let (process, log) = {
+        let (process, log, when) = {
             let running = self.running();
-            (running.process, running.log.clone())
+            (running.process, running.log.clone(), running.ready.clone())
         };
         let (Some(process), Some(log)) = (process, log) else { return Ok(()) };
         let within = self.spec.process.ready.within.0;
         let ready = async {
             tokio::select! {
-                ready = self.ready(&log) => ready,
+                ready = self.ready(&when, &log) => ready,
                 died = self.died(process) => Err(died),
             }
         };
@@ -155,13 +155,13 @@ impl Server {
                 Err(failed(how))
             }
             Err(_) => {
-                Err(failed(format!("was not ready within {}: {}", self.spec.process.ready.within, self.awaited())))
+                Err(failed(format!("was not ready within {}: {}", self.spec.process.ready.within, self.awaited(&when))))
             }
         }
     }
 
     /// Does something to it. A kill or stop returns when it is gone, a pause when it stands still.
-    pub async fn apply(self: &Arc<Server>, act: NodeAct, known: Fill<'_>) -> Result<(), SystemError> {
+    pub async fn apply(self: &Arc<Server>, act: NodeAct, known: Known<'_>) -> Result<(), SystemError> {
         match act {
             NodeAct::Kill => self.end(None, NodeState::Gone).await,
             NodeAct::Stop => self.stop().await,
@@ -180,7 +180,7 @@ impl Server {
     }
 
     /// Takes back what [`apply`](Self::apply) did. A start is not waited for: an event tells when it is ready.
-    pub fn heal(self: &Arc<Server>, act: NodeAct, known: Fill<'_>) -> Result<(), SystemError> {
+    pub fn heal(self: &Arc<Server>, act: NodeAct, known: Known<'_>) -> Result<(), SystemError> {
         match act {
             NodeAct::Restart => Ok(()),
             NodeAct::Kill | NodeAct::Stop => self.start_again(known),
@@ -205,7 +205,7 @@ impl Server {
         self.stat().map_or_else(|| "gone".to_owned(), |stat| stat.state.to_string())
     }
 
-    fn start_again(self: &Arc<Server>, known: Fill<'_>) -> Result<(), SystemError> {
+    fn start_again(self: &Arc<Server>, known: Known<'_>) -> Result<(), SystemError> {
         if self.stat().is_some() {
             return Ok(());
         }
@@ -273,67 +273,21 @@ impl Server {
         proc::same(process.pid, process.start_time).filter(proc::Stat::alive)
     }
 
-    /// Writes its files and fills everything in.
-    fn prepare(&self, known: Fill<'_>, output: std::os::fd::OwnedFd) -> Result<Launch, SystemError> {
-        let node = || self.spec.name.clone();
-        let prepare = |source| SystemError::Prepare { node: node(), source };
-        let dir = self.spec.dir.to_string_lossy().into_owned();
-        let value = |name: &str| match name.strip_prefix("nodes.self.") {
-            _ if name == "dir" => Some(dir.clone()),
-            Some("name") => Some(node()),
-            Some(field) => known(&format!("nodes.{}.{field}", self.spec.name)),
-            None => known(name),
-        };
-        let names =
-            || vec!["`${dir}`".to_owned(), "`${links.NAME.address}`".to_owned(), "`${nodes.NAME.address}`".to_owned()];
-        let filled = |text: &str| {
-            fill(text, &value, &names)
-                .map(|text| text.into_owned())
-                .map_err(|source| SystemError::Fill { node: node(), source })
-        };
-        fs::create_dir_all(&self.spec.dir).map_err(prepare)?;
-        for (name, content) in &self.spec.process.files {
-            let path = self.spec.dir.join(name);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(prepare)?;
-            }
-            fs::write(path, filled(content)?).map_err(prepare)?;
-        }
-        let mut command = self.spec.process.command.iter().map(|word| filled(word)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(program) = command.first_mut().filter(|program| program.contains('/') && !program.starts_with('/'))
-        {
-            // It starts in its own folder: a relative path means from where we are.
-            *program = std::env::current_dir().map_err(prepare)?.join(&program).to_string_lossy().into_owned();
-        }
-        let mut env: Vec<(String, String)> = ["PATH", "LANG", "TZ"]
-            .into_iter()
-            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
-            .chain([("HOME".to_owned(), dir.clone())])
-            .collect();
-        for (name, value) in &self.spec.process.env {
-            let text = (self.spec.reveal)(value).map_err(|reason| SystemError::Launch { node: node(), reason })?;
-            // A secret is taken as it is.
-            let text = if matches!(value, Value::Text(_)) { filled(&text)? } else { text };
-            env.push((name.clone(), text));
-        }
-        Ok(Launch { node: node(), command, env, dir: self.spec.dir.clone(), output })
-    }
-
-    fn log_sink(&self) -> LogSink {
+    fn log_sink(&self, ready: &ReadyWhen) -> LogSink {
         LogSink {
             node: self.spec.name.as_str().into(),
             teller: self.spec.teller.clone(),
             conceal: Arc::clone(&self.spec.conceal),
             milestones: self.spec.process.log_milestones.clone().into(),
-            ready_text: match &self.spec.process.ready.when {
+            ready_text: match ready {
                 ReadyWhen::Log(text) => Some(text.as_str().into()),
                 _ => None,
             },
         }
     }
 
-    async fn ready(&self, log: &Log) -> Result<(), String> {
-        let probe = match &self.spec.process.ready.when {
+    async fn ready(&self, when: &ReadyWhen, log: &Log) -> Result<(), String> {
+        let probe = match when {
             ReadyWhen::Log(_) => {
                 log.ready().await;
                 return Ok(());
@@ -351,9 +305,9 @@ impl Server {
     }
 
     /// What it was waited for, in words.
-    fn awaited(&self) -> String {
+    fn awaited(&self, when: &ReadyWhen) -> String {
         let address = self.address.map(|address| address.to_string()).unwrap_or_default();
-        match &self.spec.process.ready.when {
+        match when {
             ReadyWhen::Listening => format!("nothing accepts connections at {address}"),
             ReadyWhen::Http(path) => format!("http://{address}{path} does not answer 2xx or 3xx"),
             ReadyWhen::Log(text) => format!("its output does not contain `{text}`"),

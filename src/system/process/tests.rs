@@ -150,21 +150,44 @@ async fn nginx_is_started_killed_paused_and_stopped_at_one_address() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_filled_in_and_what_it_sees() {
     let mut node = shell("env | sort; cat conf; echo up; exec sleep 600");
-    node.files.insert("conf".into(), "link ${links.app-db.address} port ${links.app-db.port} own ${other}\n".into());
+    node.files.insert("conf".into(), "link ${links.app-db.address} port ${links.app-db.port} own $${other}\n".into());
     node.env.insert("TOKEN".into(), Value::Secret(Secret::Env("ANY".into())));
     node.env.insert("WHERE".into(), Value::Text("${dir}".into()));
+    node.env.insert("DOLLAR".into(), Value::Text("$${dir}".into()));
     let case = Case::of([("node", kind(node))]);
     case.start().await.unwrap();
     let log = case.log("node");
     let dir = case.dir.path().join("nodes/node").display().to_string();
     assert!(log.contains("link 127.0.0.1:7777 port 7777 own ${other}"), "{log}");
     assert!(log.contains(&format!("WHERE={dir}\n")) && log.contains(&format!("HOME={dir}\n")), "{log}");
+    assert!(log.contains("DOLLAR=${dir}\n"), "{log}");
     assert!(log.contains("TOKEN=<secret>") && !log.contains("hunter2"), "{log}");
     // Nothing of the harness's own environment but the whitelist.
     let names: Vec<&str> = log.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-    let known = ["BROWNOUT_NODE", "HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHLVL", "TOKEN", "TZ", "WHERE", "_"];
+    let known =
+        ["BROWNOUT_NODE", "DOLLAR", "HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHLVL", "TOKEN", "TZ", "WHERE", "_"];
     assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
     assert!(case.has(|what| matches!(what, What::Log { line, .. } if line == "TOKEN=<secret>")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_tells_that_it_is_ready_is_filled_in() {
+    let mut node = shell("echo ready at nowhere; sleep 0.2; echo ready at 7777; exec sleep 600");
+    node.ready.when = ReadyWhen::Log("ready at ${links.app-db.port}".into());
+    let mut web = nginx();
+    web.ready.when = ReadyWhen::Http("/${nodes.self.name}".into());
+    let config = &mut web.files["nginx.conf"];
+    *config = config.replace("location / {", "location = / { return 500; } location = /web {");
+    let case = Case::of([("node", kind(node)), ("web", kind(web))]);
+    case.start().await.unwrap();
+    assert!(case.log("node").contains("ready at 7777"), "{}", case.log("node"));
+    // What was waited for is told as filled in, too.
+    let mut node = shell("exec sleep 600");
+    node.ready.when = ReadyWhen::Log("of ${nodes.self.name}".into());
+    node.ready.within = Span(Duration::from_millis(100));
+    let case = Case::of([("db", kind(node))]);
+    let error = case.start().await.unwrap_err().to_string();
+    assert!(error.contains("its output does not contain `of db`"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

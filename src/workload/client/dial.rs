@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::workload::Permit;
+use crate::permit::Permit;
 
 /// Why a target cannot be dialled.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub(super) async fn resolve(target: &str, permit: &Permit) -> Result<Vec<SocketA
         Ok(address) => vec![address],
         Err(_) => tokio::net::lookup_host(target).await.map_err(DialError::Resolve)?.collect(),
     };
-    match addresses.iter().find(|address| !permit(**address)) {
+    match addresses.iter().find(|address| !permit.allows(**address)) {
         Some(address) => Err(DialError::NotPermitted(*address)),
         None if addresses.is_empty() => Err(DialError::NoAddress),
         None => Ok(addresses),

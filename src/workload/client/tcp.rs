@@ -12,8 +12,9 @@ use super::dial::{self, DialError};
 use super::{Answer, Call, Client, Progress};
 use crate::clock::RunClock;
 use crate::event::{Applied, Outcome};
+use crate::permit::Permit;
 use crate::plan::workload::{Operation, TcpClient, Workload};
-use crate::workload::{ConnOf, LoadError, Permit};
+use crate::workload::{ConnOf, LoadError};
 
 /// One thread's TCP client.
 pub struct Tcp {

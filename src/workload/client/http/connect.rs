@@ -10,7 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::clock::RunClock;
-use crate::workload::Permit;
+use crate::permit::Permit;
 use crate::workload::client::{Progress, dial};
 
 tokio::task_local! {
@@ -112,7 +112,7 @@ impl Resolver {
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let permit = Arc::clone(&self.permit);
+        let permit = self.permit.clone();
         Box::pin(async move {
             // The port is the URL's, which is put in afterwards.
             let addresses = dial::resolve(&format!("{}:0", name.as_str()), &permit).await?;

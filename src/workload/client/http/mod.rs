@@ -19,10 +19,11 @@ use reqwest::{Body, Request, Response, Url};
 use super::{Answer, Call, Client, Progress, retry_after};
 use crate::clock::RunClock;
 use crate::event::{Access, Applied, Outcome};
+use crate::permit::Permit;
 use crate::plan::retry::Schedule;
 use crate::plan::system::{Secret, Value};
 use crate::plan::workload::{HttpClient, OkWhen, Operation, Workload};
-use crate::workload::{ConnOf, LoadError, Permit};
+use crate::workload::{ConnOf, LoadError};
 use connect::{PROGRESS, Resolver, Watch};
 use template::Template;
 
@@ -76,7 +77,7 @@ impl Http {
         let bad = |what: &str| LoadError::Target { target: target.to_owned(), why: what.to_owned() };
         let base: Url = format!("http://{target}/").parse().map_err(|_| bad("not a host with a port"))?;
         if let Ok(address) = target.parse::<SocketAddr>()
-            && !permit(address)
+            && !permit.allows(address)
         {
             return Err(bad("not permitted: only loopback is, unless the experiment and the command line allow more"));
         }

@@ -133,7 +133,7 @@ struct Bench {
 
 impl Bench {
     fn new(operation: Operation, target: &str) -> Bench {
-        let permit: Permit = Arc::new(|address| address.ip().is_loopback());
+        let permit = Permit::default();
         let conn_of: ConnOf = Arc::new(|local| Some(u64::from(local.port())));
         let plan = workload(operation);
         let http = Http::new(&settings(), &plan, target, 1, RunClock::start(), conn_of, permit).unwrap();
@@ -359,7 +359,7 @@ async fn an_address_that_is_not_permitted_is_not_dialled() {
     let plan = workload(register());
     let make = |target: &str| {
         let conn_of: ConnOf = Arc::new(|_| None);
-        Http::new(&settings(), &plan, target, 1, RunClock::start(), conn_of, Arc::new(|_| false))
+        Http::new(&settings(), &plan, target, 1, RunClock::start(), conn_of, Permit::when(|_| false))
     };
     assert!(matches!(make("127.0.0.1:80"), Err(LoadError::Target { .. })), "an address is refused at once");
     let http = make("localhost:1").unwrap();
