@@ -7,7 +7,10 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use proxy_support::{echo, engine, link, server, soon};
+use brownout::clock::RunClock;
+use brownout::plan::fault::Direction;
+use brownout::seed::Seed;
+use proxy_support::{echo, engine, latency, link, server, soon, toxic};
 
 #[test]
 fn bytes_come_back_and_are_counted_while_the_connection_lives() {
@@ -62,4 +65,23 @@ fn a_long_stream_both_ways_is_spliced_and_stays_whole() {
     client.write_all(&sent).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     assert!(reading.join().unwrap() == sent);
+}
+
+/// The least of many round trips: a busy machine makes some of them longer, rounding to a timer's tick all.
+#[test]
+fn delays_below_a_millisecond_are_not_rounded_up_to_one() {
+    let engine = engine();
+    let link = link(&engine, server(echo));
+    link.strike("short", toxic(Direction::Down, latency(Duration::from_micros(200))), Seed(1)).unwrap();
+    let mut client = TcpStream::connect(link.addr()).unwrap();
+    client.set_nodelay(true).unwrap();
+    let clock = RunClock::start();
+    let least = (0..200).map(|_| {
+        let sent = clock.now();
+        client.write_all(b"ping").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        clock.now().saturating_since(sent)
+    });
+    let least = least.min().unwrap();
+    assert!((Duration::from_micros(200)..Duration::from_millis(1)).contains(&least), "{least:?}");
 }

@@ -68,6 +68,11 @@ pub fn play_role() -> bool {
     let Some(place) = arguments.iter().position(|argument| argument == "role") else { return false };
     match arguments[place + 1].as_str() {
         "echo" => echo(),
+        "pings" => {
+            raise_descriptor_limit();
+            let took = many_pings(arguments[place + 2].parse().unwrap(), arguments[place + 3].parse().unwrap(), 20);
+            println!("{:.0} / {:.0}", quantile(&took, 0.5), quantile(&took, 0.99));
+        }
         "proxy" => proxy(&arguments[place + 2], &arguments[place + 3..]),
         other => panic!("no role is called {other}"),
     }

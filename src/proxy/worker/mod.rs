@@ -15,6 +15,7 @@ mod pipe;
 mod resolver;
 mod side;
 mod slab;
+mod sleep;
 mod splice;
 mod strikes;
 mod timers;
@@ -34,6 +35,7 @@ pub(crate) use self::links::{LinkState, Upstream};
 pub(crate) use self::resolver::Resolver;
 pub(crate) use self::slab::Key;
 use self::slab::Slab;
+use self::sleep::Sleeper;
 use self::timers::Timers;
 use super::counters::Closing;
 use super::link::ConnectionInfo;
@@ -166,6 +168,7 @@ pub(crate) struct Worker {
     epoll: OwnedFd,
     bell: Arc<OwnedFd>,
     queue: Receiver<Order>,
+    sleeper: Sleeper,
     orders: Orders,
     resolver: Resolver,
     mechanism: Mechanism,
@@ -181,6 +184,8 @@ impl Worker {
     /// A worker, to be [`run`](Worker::run) on a thread of its own, and the way to give it orders.
     pub(crate) fn new(clock: RunClock, mechanism: Mechanism, resolver: Resolver) -> std::io::Result<(Worker, Orders)> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        // Linux before 5.11 has no `epoll_pwait2`; that is told here, and not by a thread that cannot wait.
+        epoll::wait(&epoll, spare_capacity(&mut Vec::with_capacity(1)), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         epoll::add(&epoll, &bell, Token::Bell.pack(), EventFlags::IN | EventFlags::ET)?;
         let (sender, queue) = channel();
@@ -195,6 +200,7 @@ impl Worker {
             epoll,
             bell,
             queue,
+            sleeper: Sleeper::default(),
             orders: orders.clone(),
             resolver,
             mechanism,
@@ -222,6 +228,7 @@ impl Worker {
                     return;
                 }
             }
+            self.sleeper.woken(events.is_empty(), || self.tools.clock.now());
             let mut ordered = false;
             for event in &events {
                 match Token::unpack(event.data.u64()) {
@@ -241,11 +248,11 @@ impl Worker {
     }
 
     /// How long it may sleep.
-    fn patience(&self) -> Option<Timespec> {
+    fn patience(&mut self) -> Option<Timespec> {
         if !self.again.is_empty() {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
-        let wait = self.tools.alarms.next()?.saturating_since(self.tools.clock.now());
+        let wait = self.sleeper.sleep(self.tools.alarms.next(), || self.tools.clock.now())?;
         Some(Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() })
     }
 
