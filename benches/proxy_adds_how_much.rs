@@ -1,6 +1,6 @@
 //! How much does the proxy add? Direct, through HAProxy and through us, in interleaved rounds of one run.
 //!
-//! Needs iperf3, nginx, wrk, redis-server, redis-benchmark and haproxy. `ROUNDS` (default 3) and `SECONDS` (default 3)
+//! Needs iperf3, nginx, wrk, redis-server, redis-benchmark, haproxy and python3. `ROUNDS` (default 3) and `SECONDS` (default 3)
 //! set its length; arguments that are part of a row's name select rows.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
@@ -73,7 +73,7 @@ struct Row {
     figures: fn(&[Vec<Sample>; 3]) -> Figures,
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     Row {
         name: "bulk1",
         measure: |bench, path| bench.iperf(path, 1),
@@ -116,8 +116,23 @@ const ROWS: [Row; 8] = [
     },
     Row {
         name: "connections",
+        measure: |bench, path| bench.opened(path),
+        figures: |all| {
+            vec![
+                ("new connections, opened and closed by one client, 1/s", column(all, 0)),
+                ("proxy CPU per new connection, µs", column(all, 1).map(|seconds| seconds * 1e6)),
+            ]
+        },
+    },
+    Row {
+        name: "connections with a request",
         measure: |bench, path| bench.wrk(path, &["-c16", "-HConnection: close"]),
-        figures: |all| vec![("new connections, 1/s", column(all, 0))],
+        figures: |all| {
+            vec![
+                ("one request a connection, 16 at a time, 1/s", column(all, 0)),
+                ("proxy CPU per such connection, µs", column(all, 1).map(|seconds| seconds * 1e6)),
+            ]
+        },
     },
     Row {
         name: "memory",
@@ -244,6 +259,26 @@ impl Bench {
             let rate =
                 text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).unwrap().trim().parse().unwrap();
             (rate, rate * self.seconds as f64)
+        })
+    }
+
+    /// One client that opens a connection and closes it, and opens the next: of an interpreted language, as many
+    /// clients are, so that the other core has time for proxy and server.
+    fn opened(&self, path: usize) -> Sample {
+        const CLIENT: &str = "
+import socket, sys, time
+address, end, opened = ('127.0.0.1', int(sys.argv[1])), time.monotonic() + float(sys.argv[2]), 0
+while time.monotonic() < end:
+    client = socket.socket()
+    client.connect(address)
+    client.close()
+    opened += 1
+print(opened)";
+        self.with_cpu(path, || {
+            let (port, time) = (self.http[path].port().to_string(), self.seconds.to_string());
+            let opened: f64 =
+                output(Command::new("python3").args(["-c", CLIENT, &port, &time])).trim().parse().unwrap();
+            (opened / self.seconds as f64, opened)
         })
     }
 
