@@ -299,6 +299,16 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         role: Option<String>,
     },
+    /// A node's process ended by itself: neither a fault on nodes nor the run ended it.
+    NodeEnded {
+        /// The node's name.
+        node: String,
+        /// How, such as `exited with status 1`.
+        how: String,
+        /// The last lines that it wrote, oldest first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        last_lines: Vec<String>,
+    },
     /// A milestone of a failover, told by the system.
     Milestone {
         /// Which one.

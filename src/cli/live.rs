@@ -177,7 +177,7 @@ impl Line {
 fn in_force(beat: &Beat, name: &str, heals: Option<crate::clock::Moment>) -> String {
     match heals {
         Some(at) => format!("{name} in force, heals in {:.1} s", at.saturating_since(beat.now).as_secs_f64()),
-        None => format!("{name} in force to the end of the run"),
+        None => format!("{name} in force"),
     }
 }
 
@@ -230,6 +230,7 @@ pub(super) fn plain_line(event: &Event) -> Option<String> {
         What::Node { node, state, role, .. } => {
             format!("{node} is {state}{}", role.as_ref().map(|role| format!(", {role}")).unwrap_or_default())
         }
+        What::NodeEnded { node, how, .. } => format!("{node} {how} by itself; see logs/{node}.log"),
         What::Milestone { milestone, node, .. } => format!("{} ({node})", milestone.label()),
         What::Stopped { detail, .. } => format!("stopping: {detail}"),
         What::Note { text } => text.clone(),

@@ -60,6 +60,9 @@ pub struct MeasuredRun {
     pub milestones: Vec<ToldMilestone>,
     /// The user's checks.
     pub checks: Vec<CheckResult>,
+    /// Processes that ended by themselves. They leave the verdict to the expectations, and are named.
+    #[serde(default)]
+    pub ended: Vec<NodeEnded>,
     /// Notes of the run.
     pub notes: Vec<(Moment, String)>,
     /// Everything that makes this run inconclusive; empty is good.
@@ -518,6 +521,22 @@ pub struct NodeState {
     pub state: String,
     /// Its role.
     pub role: Option<String>,
+}
+
+/// A node's process that ended by itself: neither a fault on nodes nor the run ended it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeEnded {
+    /// When.
+    #[serde(rename = "at_ns")]
+    pub at: Moment,
+    /// The node's name; `logs/NAME.log` holds what it wrote.
+    pub node: String,
+    /// How, such as `exited with status 1`.
+    pub how: String,
+    /// The last lines that it wrote, oldest first.
+    pub last_lines: Vec<String>,
+    /// The faults that were in force then: an action may have ended it, and a fault on a link may be why.
+    pub during: Vec<String>,
 }
 
 /// What a check of the user's said.

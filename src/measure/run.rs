@@ -8,7 +8,8 @@ use indexmap::IndexMap;
 use super::MeasureError;
 use super::assemble::Assembler;
 use super::model::{
-    Availability, CheckResult, Doubt, LinkFigures, MeasuredRun, NodeState, Stop, ToldMilestone, WorkloadFigures,
+    Availability, CheckResult, Doubt, LinkFigures, MeasuredRun, NodeEnded, NodeState, Stop, ToldMilestone,
+    WorkloadFigures,
 };
 use super::phases::{Phase, Timeline};
 use super::workload::WorkloadContext;
@@ -91,14 +92,15 @@ fn of_events(
         load_end: timeline.load_end,
         phases: timeline.phases.iter().map(|(name, phase)| (name.clone(), phase.span())).collect(),
         service: service(plan, run, events, &timeline),
-        faults: timeline.faults,
         workloads,
         links,
         nodes: nodes(events),
         milestones: told,
         checks: checks(events),
+        ended: ended(events, &timeline),
         notes: notes(events),
         inconclusive,
+        faults: timeline.faults,
     })
 }
 
@@ -186,9 +188,35 @@ fn checks(events: &[Event]) -> Vec<CheckResult> {
     checks.collect()
 }
 
+fn ended(events: &[Event], timeline: &Timeline) -> Vec<NodeEnded> {
+    let in_force = |at: Moment| {
+        let faults = timeline.faults.iter();
+        let in_force =
+            faults.filter(|(_, fault)| fault.injected <= at && fault.healed.is_none_or(|healed| at < healed));
+        in_force.map(|(name, _)| name.clone()).collect()
+    };
+    let ended = events.iter().filter_map(|event| match &event.what {
+        What::NodeEnded { node, how, last_lines } => Some(NodeEnded {
+            at: event.at,
+            node: node.clone(),
+            how: how.clone(),
+            last_lines: last_lines.clone(),
+            during: in_force(event.at),
+        }),
+        _ => None,
+    });
+    ended.collect()
+}
+
 fn notes(events: &[Event]) -> Vec<(Moment, String)> {
     let notes = events.iter().filter_map(|event| match &event.what {
         What::Note { text } => Some((event.at, text.clone())),
+        What::NodeEnded { node, how, last_lines } if last_lines.is_empty() => {
+            Some((event.at, format!("{node} {how} by itself; it wrote nothing")))
+        }
+        What::NodeEnded { node, how, last_lines } => {
+            Some((event.at, format!("{node} {how} by itself; its last lines:\n{}", last_lines.join("\n"))))
+        }
         _ => None,
     });
     notes.collect()

@@ -4,6 +4,7 @@ use super::proof;
 use super::row::{Cell, Quantity, Row};
 use super::say;
 use super::view::Report;
+use crate::measure::MeasuredRun;
 use crate::verdict::{Judgement, Word};
 
 /// At most so many sentences of one kind; the rest is counted.
@@ -15,6 +16,7 @@ pub(super) fn of(report: &Report) -> Vec<String> {
     sentences.extend(stops(report));
     sentences.extend(doubts(report));
     sentences.extend(failures(report));
+    sentences.extend(ended(report));
     sentences.extend(proof::injected(report));
     sentences.extend(users(report));
     sentences.extend(lost(report));
@@ -67,6 +69,27 @@ fn failures(report: &Report) -> Vec<String> {
         format!("Expected {} {}{variant}; it was {}.", line.subject, line.limit, line.observed)
     });
     bounded(say.collect(), "more expectations failed")
+}
+
+/// The processes that ended by themselves: nobody planned that, and it may explain everything else.
+pub(super) fn ended(report: &Report) -> Vec<String> {
+    let of_run = |run: &MeasuredRun| -> Vec<String> {
+        let say = run.ended.iter().map(|ended| {
+            let variant = if run.variant.is_empty() { String::new() } else { format!(" with {}", run.variant) };
+            let during = match ended.during.join(" and ") {
+                faults if faults.is_empty() => String::new(),
+                faults => format!(", while {faults} was in force"),
+            };
+            let node = &ended.node;
+            let at = say::span(ended.at.since_start());
+            format!(
+                "{node} ended by itself {at} after the start{variant}{during}: it {}; see logs/{node}.log.",
+                ended.how
+            )
+        });
+        say.collect()
+    };
+    bounded(report.runs.iter().flat_map(of_run).collect(), "more processes ended by themselves")
 }
 
 /// What users lived through: of one variant all of it, of several the best and the worst.

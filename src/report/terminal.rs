@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::proof;
 use super::row::{COLUMNS, Row};
+use super::sentences;
 use super::view::{Report, judgement_mark};
 use crate::clock::Moment;
 use crate::event::Milestone;
@@ -53,16 +54,18 @@ fn headline(out: &mut String, report: &Report, style: &Style) {
     );
 }
 
-/// Stops and doubts: the first sentences, where there are any.
+/// Stops and doubts, the first sentences where there are any; what ended by itself, and what is missing.
 fn troubles(report: &Report) -> Vec<String> {
-    if matches!(report.conclusion.verdict, Word::Held | Word::Failed) {
-        return report.missing.iter().map(|missing| format!("missing: {}", printable(missing))).collect();
-    }
+    let certain = matches!(report.conclusion.verdict, Word::Held | Word::Failed);
     let leading = report.conclusion.sentences.iter().take_while(|sentence| {
-        sentence.starts_with("Stopped") || sentence.starts_with("Not certain") || sentence.contains(" more r")
+        let doubtful =
+            sentence.starts_with("Stopped") || sentence.starts_with("Not certain") || sentence.contains(" more r");
+        doubtful && !certain
     });
     leading
-        .map(|sentence| printable(sentence))
+        .cloned()
+        .chain(sentences::ended(report))
+        .map(|sentence| printable(&sentence))
         .chain(report.missing.iter().map(|missing| format!("missing: {}", printable(missing))))
         .collect()
 }

@@ -154,6 +154,7 @@ fn run() -> MeasuredRun {
         service: None,
         milestones: Vec::new(),
         checks: Vec::new(),
+        ended: Vec::new(),
         notes: Vec::new(),
         inconclusive: Vec::new(),
     }

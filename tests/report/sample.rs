@@ -67,6 +67,13 @@ pub(crate) fn failed() -> Report {
             outage.rpo_age_ns = Some(if lost > 0 { 198 * MS } else { 0 });
         }
     }
+    measured.runs[1].ended.push(NodeEnded {
+        at: Moment(INJECTED + 310 * MS),
+        node: "db-a".into(),
+        how: "exited with status 1".into(),
+        last_lines: vec!["cannot write ahead".into(), "giving up".into()],
+        during: vec!["cut".into()],
+    });
     let mut verdict = verdict();
     verdict.word = Word::Failed;
     for line in &mut verdict.lines {
@@ -157,6 +164,13 @@ pub(crate) fn hostile() -> Report {
     for run in &mut measured.runs {
         run.variant = format!("{}{EVIL}", run.variant);
         run.notes.push((Moment(INJECTED), EVIL.into()));
+        run.ended.push(NodeEnded {
+            at: Moment(INJECTED),
+            node: EVIL.into(),
+            how: EVIL.into(),
+            last_lines: vec![EVIL.into()],
+            during: vec![EVIL.into()],
+        });
         run.checks.push(CheckResult {
             at: Moment(LOAD_END),
             index: 1,
@@ -433,6 +447,7 @@ fn run(name: &str, policy: Policy) -> MeasuredRun {
             ok: true,
             output: "totals agree: 4,002 orders".into(),
         }],
+        ended: Vec::new(),
         notes: vec![(Moment(PROMOTED + 3 * MS), "db-b took over as primary, incarnation 2".into())],
         inconclusive: Vec::new(),
     }

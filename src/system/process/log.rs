@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::clock::Moment;
 use crate::event::What;
@@ -22,6 +23,9 @@ const EVENTS_PER_SECOND: u32 = 200;
 
 /// So many last lines are shown when a process dies at its start.
 const LAST_LINES: usize = 20;
+
+/// Reading what is left in a pipe takes far less.
+const SETTLED_WITHIN: Duration = Duration::from_millis(200);
 
 /// Replaces the values of secrets by their names.
 pub type Conceal = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -76,9 +80,10 @@ impl Log {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
-    /// Returns when everything was read: nobody holds the other end any more.
-    pub async fn ended(&self) {
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    /// What a process that has died said last may still be in its pipe: returns when everything was read, or after a
+    /// moment, as somebody else may hold the other end.
+    pub async fn settle(&self) {
+        let _ = timeout(SETTLED_WITHIN, self.ended.subscribe().wait_for(|ended| *ended)).await;
     }
 
     fn read(&self, mut from: impl BufRead, mut file: File, sink: &LogSink) {

@@ -150,8 +150,7 @@ impl Server {
                 Ok(())
             }
             Ok(Err(how)) => {
-                // What it said last may still be in its pipe.
-                let _ = timeout(Duration::from_millis(200), log.ended()).await;
+                log.settle().await;
                 Err(failed(how))
             }
             Err(_) => {
@@ -340,9 +339,11 @@ impl Server {
                 running.process != Some(process) || matches!(running.state, NodeState::Gone | NodeState::Stopped)
             };
             if !wanted {
+                let at = server.spec.teller.now();
                 server.set_state(NodeState::Gone);
-                let lines = last_lines(&log.last_lines());
-                server.spec.teller.tell(What::Note { text: format!("{} {how} by itself{lines}", server.spec.name) });
+                log.settle().await;
+                let (node, last_lines) = (server.spec.name.clone(), log.last_lines());
+                server.spec.teller.tell_at(at, What::NodeEnded { node, how, last_lines });
             }
         });
     }

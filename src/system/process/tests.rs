@@ -226,8 +226,7 @@ async fn a_death_in_the_run_that_nobody_wanted_is_an_event() {
     let case = Case::of([("db", kind(shell("echo up; sleep 0.3; echo out of luck; exit 7")))]);
     case.start().await.unwrap();
     case.until("told", |case| case.state("db") == NodeState::Gone).await;
-    let told =
-        |what: &What| matches!(what, What::Note { text } if text.starts_with("db exited with status 7 by itself"));
+    let told = |what: &What| matches!(what, What::NodeEnded { node, how, last_lines } if node == "db" && how == "exited with status 7" && *last_lines == ["up", "out of luck"]);
     case.until("noted", |case| case.has(told)).await;
 }
 
