@@ -15,7 +15,8 @@ pub struct Fault {
     pub start: Start,
     /// The same, as an offset from the end of the baseline, if all goes as planned.
     pub planned_at: Span,
-    /// For how long; none: it happens once (`drop`, `restart`, an action) or lasts to the end of the run.
+    /// For how long; none: it happens once (`drop`, an action), lasts until the node is ready again (`restart`), or to the
+    /// end of the run.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Span>,
     /// The time after which the keeper's lease heals it, whatever the harness does.
@@ -239,7 +240,7 @@ pub enum FaultKind {
     Pause(NodeFault),
     /// Stopped in good order; healed by a start.
     Stop(NodeFault),
-    /// Stopped in good order and started again at once.
+    /// Stopped in good order and started again at once; in force until they are ready again.
     Restart(NodeFault),
     /// Something done outside the run, with its way back.
     Action {

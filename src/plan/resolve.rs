@@ -175,7 +175,8 @@ impl Resolver<'_> {
         };
         let phases = written.phases.unwrap_or_default();
         let faults = written.faults.map(|faults| faults.0).unwrap_or_default();
-        let faults = self.faults(faults, phases);
+        let restart_within = system.as_ref().map_or(Duration::ZERO, |(system, _)| system.restart_within());
+        let faults = self.faults(faults, phases, restart_within);
 
         let mut allow = Vec::new();
         let mut allow_data_damage = false;
@@ -286,7 +287,12 @@ impl Resolver<'_> {
     }
 
     /// The faults with their planned times and leases.
-    fn faults(&mut self, written: IndexMap<String, WrittenFault>, phases: Phases) -> IndexMap<String, Fault> {
+    fn faults(
+        &mut self,
+        written: IndexMap<String, WrittenFault>,
+        phases: Phases,
+        restart_within: Duration,
+    ) -> IndexMap<String, Fault> {
         let mut planned: HashMap<String, Option<Duration>> = HashMap::new();
         for name in written.keys() {
             self.planned_at(name, &written, &mut planned, &mut Vec::new());
@@ -308,7 +314,12 @@ impl Resolver<'_> {
         let root = &self.variant.root;
         for (name, fault) in &mut faults {
             if root.find(&["faults", name, "lease"]).is_none_or(Tree::is_null) {
-                let lasts = fault.hold.map_or_else(|| end.saturating_sub(fault.planned_at.0), |hold| hold.0);
+                let to_the_end = end.saturating_sub(fault.planned_at.0);
+                let lasts = match (&fault.kind, fault.hold) {
+                    (_, Some(hold)) => hold.0,
+                    (FaultKind::Restart(_), None) => restart_within.max(to_the_end),
+                    (_, None) => to_the_end,
+                };
                 fault.lease = Span(lasts.saturating_add(LEASE_MARGIN));
             }
         }
@@ -350,10 +361,14 @@ impl Resolver<'_> {
                     path.push(name.to_owned());
                     let before = self.planned_at(&after.fault, faults, planned, path);
                     let other = faults.get(&after.fault);
-                    let lasts = match (after.edge, other.map(|other| other.hold)) {
+                    let lasts = match (after.edge, other.map(|other| (other.hold, &other.kind))) {
                         (Edge::Injected, _) => Some(Duration::ZERO),
-                        (Edge::Healed, Some(Some(hold))) => Some(hold.0),
-                        (Edge::Healed, Some(None)) => {
+                        (Edge::Healed, Some((Some(hold), _))) => Some(hold.0),
+                        // Over at once, or as soon as the node is ready again: nobody can plan when.
+                        (Edge::Healed, Some((None, FaultKind::Drop { .. } | FaultKind::Restart(_)))) => {
+                            Some(Duration::ZERO)
+                        }
+                        (Edge::Healed, Some((None, _))) => {
                             let title = format!("`{}` is not healed before the end of the run", after.fault);
                             let at = root.key_at(&["faults", &after.fault]);
                             let help = format!("give `{0}` a `for`, or wait for `{0}.injected`", after.fault);

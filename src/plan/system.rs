@@ -1,5 +1,7 @@
 //! What is under test: a lab inside the binary, or nodes that the run starts or finds.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,24 @@ pub enum System {
         /// By name; workloads' own links are not among them, they are made for each workload.
         links: IndexMap<String, Link>,
     },
+}
+
+impl System {
+    /// How long a restart of one of its nodes may take at most, from asking it to stop until it is ready again.
+    pub fn restart_within(&self) -> Duration {
+        /// A node of a lab is back after some heartbeats, unless a fault keeps it away.
+        const LAB: Duration = Duration::from_secs(10);
+        match self {
+            System::Lab { .. } => LAB,
+            System::Nodes { nodes, .. } => {
+                let processes = nodes.values().filter_map(|node| match &node.kind {
+                    NodeKind::Process(process) => Some(process.stop.within.0 + process.ready.within.0),
+                    NodeKind::Endpoint { .. } => None,
+                });
+                processes.max().unwrap_or_default()
+            }
+        }
+    }
 }
 
 /// A node of the system.

@@ -402,9 +402,10 @@ fn describe(fault: &Fault) -> String {
             let share = if http.share.get() < 1.0 { format!(" to {}", http.share) } else { String::new() };
             format!("{effect}{share} on {}", describe_links(&http.links))
         }
-        FaultKind::Kill(nodes) | FaultKind::Pause(nodes) | FaultKind::Stop(nodes) | FaultKind::Restart(nodes) => {
+        FaultKind::Kill(nodes) | FaultKind::Pause(nodes) | FaultKind::Stop(nodes) => {
             format!("{}s {}", fault.kind.name(), describe_nodes(nodes))
         }
+        FaultKind::Restart(nodes) => format!("restarts {}, until it is ready again", describe_nodes(nodes)),
         FaultKind::Action { action, .. } => describe_action(action),
     };
     if fault.follow { format!("{what}, following") } else { what }

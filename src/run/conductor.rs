@@ -30,7 +30,7 @@ use crate::experiment::interpolate::{self, UnknownName};
 use crate::permit::Permit;
 use crate::plan::{Action, CheckWhen, LabCatalogue, RunPlan};
 use crate::proxy::LinkSpec;
-use crate::system::{LinkAddresses, Surroundings, System, Teller, known};
+use crate::system::{LinkAddresses, NodeState, Surroundings, System, Teller, known};
 use crate::topology::Topology;
 use crate::workload::{Load, LoadSpec};
 
@@ -246,8 +246,10 @@ impl Running {
     async fn run_schedule(&mut self, setup: &Setup<'_>) -> Result<(), Stopping> {
         loop {
             self.absorb_news(setup);
+            self.end_restarts(setup).await;
             match self.schedule.next(self.clock.now()) {
-                Next::Wait(moment) => self.until(setup, moment).await?,
+                // Whatever happens first may change what comes next.
+                Next::Wait(moment) => drop(self.reach(setup, moment).await?),
                 Next::Do(Act::Inject(name, planned)) => self.inject(setup, &name, planned).await,
                 Next::Do(Act::Heal(name, planned)) => self.heal(setup, &name, planned).await,
                 Next::Done => return Ok(()),
@@ -257,15 +259,32 @@ impl Running {
 
     /// Waits until a moment; meanwhile faults with `follow` go after the roles that change.
     async fn until(&mut self, setup: &Setup<'_>, moment: Moment) -> Result<(), Stopping> {
-        let instant = self.clock.instant(moment);
-        loop {
-            tokio::select! {
-                biased;
-                _ = setup.stop.wait() => return Err(Stopping),
-                Some(event) = self.news.recv() => self.hear(setup, &event),
-                Some(name) = self.told_done.recv() => self.action_done(setup, &name).await,
-                () = tokio::time::sleep_until(instant) => return Ok(()),
+        while !self.reach(setup, moment).await? {}
+        Ok(())
+    }
+
+    /// Waits until a moment, or until something happens before it; whether the moment was reached.
+    async fn reach(&mut self, setup: &Setup<'_>, moment: Moment) -> Result<bool, Stopping> {
+        tokio::select! {
+            biased;
+            _ = setup.stop.wait() => return Err(Stopping),
+            Some(event) = self.news.recv() => {
+                self.hear(setup, &event);
+                self.end_restarts(setup).await;
             }
+            Some(name) = self.told_done.recv() => self.action_done(setup, &name).await,
+            () = tokio::time::sleep_until(self.clock.instant(moment)) => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    /// A restart is over when its nodes are ready again.
+    async fn end_restarts(&mut self, setup: &Setup<'_>) {
+        let over: Vec<String> =
+            self.in_force.iter().filter(|(_, fault)| fault.is_over()).map(|(name, _)| name.clone()).collect();
+        for name in over {
+            let now = self.clock.now();
+            self.heal(setup, &name, now).await;
         }
     }
 
@@ -285,9 +304,13 @@ impl Running {
         }
     }
 
-    /// A node changed: selectors that look at roles mean somebody else now.
+    /// A node changed: it may be ready again, and selectors that look at roles mean somebody else now.
     fn hear(&mut self, setup: &Setup<'_>, event: &Event) {
-        let What::Node { node, role: Some(role), .. } = &event.what else { return };
+        let What::Node { node, incarnation, state, role } = &event.what else { return };
+        if state == NodeState::Ready.name() {
+            self.in_force.values_mut().for_each(|fault| fault.ready(node, *incarnation));
+        }
+        let Some(role) = role else { return };
         self.topology.set_label(node, "role", role);
         let following: Vec<String> = self.in_force.keys().cloned().collect();
         for name in following {

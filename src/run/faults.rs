@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
+
 use super::RunError;
 use super::action::act;
 use super::aim::Aim;
@@ -66,6 +68,7 @@ impl Running {
             Aim::Nodes { act, nodes } => {
                 let leads_there = |link: &str| self.topology.link(link).is_some_and(|link| nodes.contains(&link.to));
                 let towards = Traffic::now(&*self.backend, leads_there);
+                let before = self.incarnations(&nodes);
                 let at = self.clock.now();
                 for node in &nodes {
                     if let Err(error) = self.system.apply(node, act).await {
@@ -73,8 +76,9 @@ impl Running {
                     }
                 }
                 let last_hit = self.clock.now();
-                let (read_back, obeyed) = self.read_back(&nodes, act);
-                (InForce::Nodes { act, nodes, read_back, obeyed, towards }, at, last_hit, None, 0)
+                let (read_back, obeyed) = self.read_back(&nodes, act, &before);
+                let awaited = if act == NodeAct::Restart { before } else { IndexMap::new() };
+                (InForce::Nodes { act, nodes, read_back, obeyed, towards, awaited }, at, last_hit, None, 0)
             }
             Aim::Action { action, undo } => {
                 let at = self.clock.now();
@@ -102,7 +106,8 @@ impl Running {
             InForce::Links(injection, _) => {
                 self.backend.heal(*injection).unwrap_or_else(|error| self.unhealed(name, &error.to_string()))
             }
-            InForce::Nodes { act, nodes, read_back, obeyed, towards } => {
+            InForce::Nodes { act, nodes, mut read_back, obeyed, towards, awaited } => {
+                read_back.extend(awaited.keys().map(|node| format!("{node}: not ready again")));
                 let proof = node_proof(&*self.backend, obeyed, read_back, &towards);
                 for node in &nodes {
                     if let Err(error) = self.system.heal(node, act).await {
@@ -166,17 +171,27 @@ impl Running {
         places
     }
 
+    /// How often each node has been started or promoted.
+    fn incarnations(&self, nodes: &[String]) -> IndexMap<String, u64> {
+        let all = self.system.nodes().into_iter();
+        all.filter(|info| nodes.contains(&info.name)).map(|info| (info.name, info.incarnation)).collect()
+    }
+
     /// The nodes' states as read back, and whether each is what the act makes of it.
-    fn read_back(&self, nodes: &[String], act: NodeAct) -> (Vec<String>, bool) {
+    fn read_back(&self, nodes: &[String], act: NodeAct, before: &IndexMap<String, u64>) -> (Vec<String>, bool) {
+        let now = self.incarnations(nodes);
         let mut obeyed = true;
         let mut lines = Vec::new();
         for node in nodes {
-            let state = self.system.read_back(node);
+            let state = match act {
+                NodeAct::Restart => format!("started again as {node}#{}", now.get(node).copied().unwrap_or_default()),
+                NodeAct::Kill | NodeAct::Stop | NodeAct::Pause => self.system.read_back(node),
+            };
             obeyed &= match act {
                 NodeAct::Kill | NodeAct::Stop => state == "gone",
                 NodeAct::Pause => matches!(state.as_str(), "T" | "paused"),
-                // It is on its way up again.
-                NodeAct::Restart => true,
+                // What was there before has gone: somebody else stands in its place.
+                NodeAct::Restart => now.get(node) > before.get(node),
             };
             lines.push(format!("{node}: {state}"));
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use tokio::task::JoinHandle;
 
 use super::action::act;
@@ -27,6 +28,8 @@ pub(super) enum InForce {
         obeyed: bool,
         /// The links that lead there, as their counters stood.
         towards: Vec<Traffic>,
+        /// Those that are being restarted and not ready again, each with its incarnation of before.
+        awaited: IndexMap<String, u64>,
     },
     /// Something outside the run, perhaps still being done.
     Action {
@@ -35,6 +38,22 @@ pub(super) enum InForce {
         /// The doing.
         doing: Doing,
     },
+}
+
+impl InForce {
+    /// A node is ready.
+    pub(super) fn ready(&mut self, node: &str, incarnation: u64) {
+        if let InForce::Nodes { awaited, .. } = self
+            && awaited.get(node).is_some_and(|before| incarnation > *before)
+        {
+            awaited.shift_remove(node);
+        }
+    }
+
+    /// Whether it was a restart, and all nodes are ready again.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, InForce::Nodes { act: NodeAct::Restart, awaited, .. } if awaited.is_empty())
+    }
 }
 
 /// An action that is being done beside the run; dropped, it is broken off, with what it started.

@@ -1,5 +1,7 @@
 //! What the conductor does next: pure, told the time and what has really happened.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 
 use crate::clock::Moment;
@@ -30,6 +32,8 @@ pub(super) enum Act {
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     origin: Moment,
+    /// A restart is over once its nodes are ready again, at the latest after this.
+    restart_within: Duration,
     faults: IndexMap<String, (Fault, State)>,
 }
 
@@ -44,13 +48,13 @@ impl Schedule {
     /// The faults of a run whose baseline ends at `origin`.
     pub(super) fn new(plan: &RunPlan, origin: Moment) -> Schedule {
         let faults = plan.faults.iter().map(|(name, fault)| (name.clone(), (fault.clone(), State::Waiting))).collect();
-        Schedule { origin, faults }
+        Schedule { origin, restart_within: plan.system.restart_within(), faults }
     }
 
     /// What to do at `now`. Healing comes before injecting where both are due, the order of the file after that.
     pub(super) fn next(&self, now: Moment) -> Next {
         let heals = self.faults.iter().filter_map(|(name, (fault, state))| match state {
-            State::InForce { since } => heal_due(fault, *since).map(|due| (due, Act::Heal(name.clone(), due))),
+            State::InForce { since } => self.heal_due(fault, *since).map(|due| (due, Act::Heal(name.clone(), due))),
             State::Waiting | State::Healed { .. } => None,
         });
         let injections = self.faults.iter().filter_map(|(name, (fault, state))| match state {
@@ -77,12 +81,13 @@ impl Schedule {
         }
     }
 
-    /// The faults in force with when each heals by itself, in the order of the file.
+    /// The faults in force with when each heals by itself, if that is known, in the order of the file.
     pub(super) fn in_force(&self) -> Vec<(&str, Option<Moment>)> {
         let mut in_force = Vec::new();
         for (name, (fault, state)) in &self.faults {
             if let State::InForce { since } = state {
-                in_force.push((name.as_str(), heal_due(fault, *since)));
+                let known = fault.hold.and_then(|_| self.heal_due(fault, *since));
+                in_force.push((name.as_str(), known));
             }
         }
         in_force
@@ -108,27 +113,22 @@ impl Schedule {
             }
         }
     }
-}
 
-/// When a fault in force heals by itself; none if it lasts to the end of the run.
-fn heal_due(fault: &Fault, since: Moment) -> Option<Moment> {
-    match fault.hold {
-        Some(hold) => Some(since + hold.0),
-        None => happens_once(&fault.kind).then_some(since),
+    /// When a fault in force heals by itself at the latest; none if it lasts to the end of the run.
+    ///
+    /// The conductor is told when a restarted node is ready again, and when an action without a way back is done.
+    fn heal_due(&self, fault: &Fault, since: Moment) -> Option<Moment> {
+        match (fault.hold, &fault.kind) {
+            (Some(hold), _) => Some(since + hold.0),
+            (None, FaultKind::Drop { .. }) => Some(since),
+            (None, FaultKind::Restart(_)) => Some(since + self.restart_within),
+            (None, _) => None,
+        }
     }
-}
-
-/// Whether a fault without a length is over as soon as it has happened, and has nothing to heal.
-///
-/// An action without a way back is over when it is done, which takes the time that it takes: the conductor is told.
-fn happens_once(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Drop { .. } | FaultKind::Restart(_))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::plan::fault::{Links, NodeFault, Pick, Selector};
     use crate::units::Span;
@@ -155,7 +155,7 @@ mod tests {
 
     fn schedule<const N: usize>(faults: [(&str, Fault); N]) -> Schedule {
         let faults = faults.map(|(name, fault)| (name.to_owned(), (fault, State::Waiting))).into_iter().collect();
-        Schedule { origin: ORIGIN, faults }
+        Schedule { origin: ORIGIN, restart_within: Duration::from_secs(15), faults }
     }
 
     fn ms(ms: u64) -> Moment {
@@ -197,16 +197,22 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_over_once_it_has_happened_and_a_kill_lasts() {
+    fn a_restart_lasts_until_it_is_healed_but_not_for_ever_and_a_kill_lasts() {
         let nodes = || NodeFault { nodes: Selector::All, pick: Pick::All };
         let mut schedule = schedule([
             ("restart", fault(at(0), None, FaultKind::Restart(nodes()))),
             ("kill", fault(at(0), None, FaultKind::Kill(nodes()))),
+            ("later", fault(after("restart", Edge::Healed, 500), Some(100), refuse())),
         ]);
         schedule.injected("restart", ms(10_000));
         schedule.injected("kill", ms(10_001));
-        assert_eq!(schedule.next(ms(10_001)), Next::Do(Act::Heal("restart".into(), ms(10_000))));
-        schedule.healed("restart", ms(10_001));
+        assert_eq!(schedule.next(ms(10_001)), Next::Wait(ms(25_000)), "at the latest");
+        assert_eq!(schedule.next(ms(25_000)), Next::Do(Act::Heal("restart".into(), ms(25_000))));
+        // Its nodes are ready again.
+        schedule.healed("restart", ms(11_200));
+        assert_eq!(schedule.next(ms(11_200)), Next::Wait(ms(11_700)));
+        schedule.injected("later", ms(11_700));
+        schedule.healed("later", ms(11_800));
         assert_eq!(schedule.next(ms(99_000)), Next::Done);
         assert_eq!(schedule.in_force(), [("kill", None)]);
     }

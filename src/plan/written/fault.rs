@@ -32,7 +32,8 @@ record! {
         at: Option<Span>,
         /// When it strikes: after another fault, such as `cut.healed + 1s` or `cut.injected`.
         after: Option<After>,
-        /// For how long. Default: it happens once (`drop`, `restart`, an action), or lasts to the end of the run.
+        /// For how long. Default: it happens once (`drop`, an action), lasts until the node is ready again (`restart`), or
+        /// to the end of the run.
         hold as "for": Option<Span>,
         /// Selectors resolve again as the system changes, instead of once when it strikes.
         follow: bool = "false",
@@ -297,7 +298,7 @@ choice! {
         pause (nodes: NodeFault) => FaultKind::Pause(nodes),
         /// Stopped in good order; healed by a start.
         stop (nodes: NodeFault) => FaultKind::Stop(nodes),
-        /// Stopped in good order and started again at once.
+        /// Stopped in good order and started again at once; in force until it is ready again.
         restart (nodes: NodeFault) => FaultKind::Restart(nodes),
         /// A program of your own, such as a cloud's failover command.
         exec {
