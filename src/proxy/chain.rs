@@ -15,21 +15,12 @@
 use bytes::Bytes;
 
 use super::stage::{Held, Out, Stage, room};
+pub use super::stage::{Tally, ToxicId};
 use super::toxic::Chunk;
+pub use super::toxic::{BUDGET, Close};
 use crate::clock::Moment;
 use crate::plan::fault::Toxic;
 use crate::seed::Dice;
-
-/// What one chain may hold: 16 MiB.
-///
-/// It is what a latency can have under way, so 100 ms pass a stream of up to 160 MB/s, and 10 MB pass in hardly more
-/// than 100 ms. Slower toxics hold less ([`Behaviour::capacity`](super::toxic::Behaviour::capacity)), so that the
-/// sender feels them.
-pub const BUDGET: usize = 16 * 1024 * 1024;
-
-/// The name of a toxic on a link; the chains of all its connections use the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ToxicId(pub u64);
 
 /// What to do next for one direction of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,36 +31,6 @@ pub enum Step {
     Close(Close),
     /// Nothing before this moment, or before the next call of another method.
     Wait(Option<Moment>),
-}
-
-/// How a chain closes, the softest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Close {
-    /// This direction ends, behind all its bytes: a half-close.
-    Fin,
-    /// Both directions end, with FIN.
-    End,
-    /// RST to both sides, at once.
-    Reset,
-}
-
-/// What toxics have done so far; it only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Chunks that were made to wait, cut or changed; a close held back counts as one.
-    pub altered_chunks: u64,
-    /// Bytes that were taken out of the stream for good.
-    pub withheld_bytes: u64,
-    /// Times that a toxic ended the connection.
-    pub closes: u64,
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, other: Tally) {
-        self.altered_chunks += other.altered_chunks;
-        self.withheld_bytes += other.withheld_bytes;
-        self.closes += other.closes;
-    }
 }
 
 /// Where a chain is in its life.

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::chain::{Close, Tally, ToxicId};
-use super::toxic::{Answer, Behaviour, Chunk, View, behaviour};
+use super::toxic::{Answer, Behaviour, Chunk, Close, View, behaviour};
 use crate::clock::Moment;
 use crate::plan::fault::Toxic;
 use crate::seed::Dice;
@@ -22,6 +21,29 @@ pub(super) fn room(capacity: usize, cost: usize) -> usize {
     match capacity.saturating_sub(cost) {
         free if free < SMALLEST_READ.min(capacity) => 0,
         free => free,
+    }
+}
+
+/// The name of a toxic on a link; the chains of all its connections use the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ToxicId(pub u64);
+
+/// What toxics have done so far; it only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Chunks that were made to wait, cut or changed; a close held back counts as one.
+    pub altered_chunks: u64,
+    /// Bytes that were taken out of the stream for good.
+    pub withheld_bytes: u64,
+    /// Times that a toxic ended the connection.
+    pub closes: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.altered_chunks += other.altered_chunks;
+        self.withheld_bytes += other.withheld_bytes;
+        self.closes += other.closes;
     }
 }
 

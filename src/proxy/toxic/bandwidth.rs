@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use super::{Answer, Behaviour, PASSING, View};
+use super::{Answer, BUDGET, Behaviour, PASSING, View};
 use crate::clock::Moment;
 use crate::plan::fault::Toxic;
-use crate::proxy::chain::BUDGET;
 use crate::seed::Dice;
 use crate::units::ByteRate;
 

@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use super::{Answer, Behaviour, View};
+use super::{Answer, BUDGET, Behaviour, View};
 use crate::clock::Moment;
 use crate::plan::fault::{Law, Toxic};
-use crate::proxy::chain::BUDGET;
 use crate::seed::Dice;
 use crate::units::{Share, Span};
 

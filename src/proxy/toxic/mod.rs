@@ -23,10 +23,27 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 
-use super::chain::Close;
 use crate::clock::Moment;
 use crate::plan::fault::Toxic;
 use crate::seed::Dice;
+
+/// What one chain may hold: 16 MiB.
+///
+/// It is what a latency can have under way, so 100 ms pass a stream of up to 160 MB/s, and 10 MB pass in hardly more
+/// than 100 ms. Slower toxics hold less ([`Behaviour::capacity`]), so that the
+/// sender feels them.
+pub const BUDGET: usize = 16 * 1024 * 1024;
+
+/// How a chain closes, the softest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Close {
+    /// This direction ends, behind all its bytes: a half-close.
+    Fin,
+    /// Both directions end, with FIN.
+    End,
+    /// RST to both sides, at once.
+    Reset,
+}
 
 /// Bytes that were read together.
 #[derive(Clone, Debug)]

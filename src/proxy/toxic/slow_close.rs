@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Answer, Behaviour, View};
+use super::{Answer, Behaviour, Close, View};
 use crate::clock::Moment;
 use crate::plan::fault::Toxic;
-use crate::proxy::chain::Close;
 use crate::seed::Dice;
 use crate::units::Span;
 
