@@ -158,6 +158,7 @@ fn run(
         name: "bench".into(),
         plan: workload(arrival),
         target: address.to_string(),
+        endpoint: None,
         link: Some("bench-nginx".into()),
         seed: Seed(7),
         clock,
@@ -192,8 +193,12 @@ fn workload(arrival: Arrival) -> Workload {
         class: "read".into(),
         place_header: "x-place".into(),
     };
-    let client =
-        HttpClient { connect_timeout: None, pool_max_idle: 1024, pool_idle_timeout: Span(Duration::from_secs(90)) };
+    let client = HttpClient {
+        connect_timeout: None,
+        pool_max_idle: 1024,
+        pool_idle_timeout: Span(Duration::from_secs(90)),
+        ca: None,
+    };
     Workload {
         to: "nginx".into(),
         labels: Default::default(),

@@ -70,6 +70,17 @@ fn your_endpoint_against_a_server_that_the_reader_starts() {
 }
 
 #[test]
+fn your_endpoint_over_tls_by_its_own_name_and_path() {
+    let Some(server) = common::tls::TlsServer::start() else { return };
+    // `localhost` is a virtual host there, and nothing but this path is found.
+    let url = format!("url=https://localhost:{}/shop/health?deep=1", server.named.port());
+    holds(|| {
+        let case = Case::experiment("experiments/web/your-endpoint.yaml").arg("--set").arg(&url);
+        case.env("SSL_CERT_FILE", &server.authority())
+    });
+}
+
+#[test]
 fn every_file_is_run_by_a_test() {
     let this = include_str!("experiments.rs");
     let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments"))];

@@ -1,4 +1,4 @@
-//! Where an address leads: `host:port` of an endpoint, `http://host[:port]/…` of a request.
+//! Where an address leads: an endpoint's, or `http://host[:port]/…` of a request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,19 +15,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// Of `host:port`; none if it is not that.
-    pub fn of_address(address: &str) -> Option<Host> {
-        let (host, port) = address.rsplit_once(':')?;
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']')?,
-            // An IPv6 address without brackets ends nobody knows where.
-            None => Some(host).filter(|host| !host.contains(':'))?,
-        };
-        let fits = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || "/@[]".contains(c));
-        let port = port.parse().ok().filter(|port| *port > 0)?;
-        fits.then(|| Host { name: name.to_owned(), port })
-    }
-
     /// Of an address for requests; none if it is no `http://` address, or holds credentials.
     pub fn of_url(url: &str) -> Option<Host> {
         // The client's own parser, so that what was checked is what is dialled.
@@ -58,16 +45,6 @@ mod tests {
 
     fn shown(host: Option<Host>) -> Option<String> {
         host.map(|host| host.to_string())
-    }
-
-    #[test]
-    fn an_endpoint_is_a_host_and_a_port() {
-        for whole in ["127.0.0.1:80", "db.example.com:5432", "[::1]:80"] {
-            assert_eq!(shown(Host::of_address(whole)).as_deref(), Some(whole));
-        }
-        for text in ["localhost", "", ":80", "a:0", "a:99999", "[::1]", "::1:80", "a b:80", "u@h:80", "h/p:80"] {
-            assert_eq!(Host::of_address(text), None, "{text}");
-        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 mod check;
+pub mod endpoint;
 pub mod fault;
 pub mod host;
 pub mod parts;
@@ -25,6 +26,7 @@ use crate::seed::Seed;
 use crate::units::{Rate, Share, Span};
 
 pub use catalogue::{LabCatalogue, LabDescription, LabError, LabLink, NoLabs};
+pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultKind};
 pub use parts::Parts;
 pub use resolve::Resolved;

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::endpoint::Endpoint;
 use super::fault::{Crossing, Direction, Selector};
 use super::system::{Link, Node, NodeKind, System};
 use super::workload::{Client, Workload};
@@ -114,7 +115,7 @@ impl Parts {
                 from: name.clone(),
                 to: workload.to.clone(),
                 listen: "127.0.0.1:0".to_owned(),
-                http: matches!(workload.client, Client::Http(_)),
+                http: matches!(workload.client, Client::Http(_)) && !speaks_tls(system, &workload.to),
                 workload: true,
             };
             parts.links.insert(workload_link(name, &workload.to), link);
@@ -142,7 +143,7 @@ impl Parts {
     fn add_nodes(&mut self, nodes: &IndexMap<String, Node>, links: &IndexMap<String, Link>) {
         for (name, node) in nodes {
             let kind = match node.kind {
-                NodeKind::Endpoint { .. } => PartKind::Endpoint,
+                NodeKind::Endpoint(_) => PartKind::Endpoint,
                 NodeKind::Process(_) => PartKind::Process,
             };
             self.nodes.insert(name.clone(), NodePart { kind, labels: node.labels.clone(), entry: true });
@@ -201,6 +202,11 @@ impl Parts {
             .map(|(name, _)| name.as_str())
             .collect()
     }
+}
+
+/// Whether a node's users speak TLS to it, so that no proxy can read what passes.
+fn speaks_tls(system: &System, node: &str) -> bool {
+    system.endpoint(node).is_some_and(Endpoint::tls)
 }
 
 /// The name of the link by which a workload uses a node.

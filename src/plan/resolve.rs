@@ -8,8 +8,9 @@ use indexmap::IndexMap;
 use super::check::Checker;
 use super::fault::{Edge, Fault, FaultKind, Start};
 use super::parts::Parts;
+use super::workload::Operation;
 use super::written::{Written, WrittenAllow, WrittenFault, WrittenKind, WrittenSystem};
-use super::{LabCatalogue, LabDescription, LabError, PLAN_SCHEMA, Phases, Plan, RunPlan, System, variant_id};
+use super::{LabCatalogue, LabDescription, LabError, PLAN_SCHEMA, Phases, Plan, RunPlan, System, Workload, variant_id};
 use crate::experiment::mistake::{Mistake, Mistakes};
 use crate::experiment::tree::Node as Tree;
 use crate::experiment::{Experiment, Variant, decode};
@@ -158,8 +159,11 @@ impl Resolver<'_> {
 
         // A part that was left out because it is wrong must not be reported as unknown where it is used.
         let written_keys = |path: &[&str]| root.find(path).and_then(Tree::map).map_or(0, indexmap::IndexMap::len);
-        let workloads = written.workloads.map(|workloads| workloads.0).unwrap_or_default();
+        let mut workloads = written.workloads.map(|workloads| workloads.0).unwrap_or_default();
         let system = written.system.and_then(|system| self.system(system));
+        if let Some((system, _)) = &system {
+            workloads.values_mut().for_each(|workload| fill_path(workload, system));
+        }
         let whole = workloads.len() == written_keys(&["workloads"])
             && match &system {
                 Some((System::Nodes { nodes, links }, _)) => {
@@ -383,6 +387,16 @@ impl Resolver<'_> {
         };
         planned.insert(name.to_owned(), at);
         at
+    }
+}
+
+/// The path of a request as it is sent: below the URL of the endpoint that it goes to.
+fn fill_path(workload: &mut Workload, system: &System) {
+    let Operation::Request(request) = &mut workload.operation else { return };
+    if let Some(endpoint) = system.endpoint(&workload.to) {
+        request.path = endpoint.path_of(&request.path);
+    } else if request.path.is_empty() {
+        request.path = "/".to_owned();
     }
 }
 

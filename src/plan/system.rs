@@ -5,6 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::endpoint::Endpoint;
 use crate::units::Span;
 
 /// The node name that stands for the harness's own probe; no selector matches it.
@@ -31,6 +32,14 @@ pub enum System {
 }
 
 impl System {
+    /// The endpoint of this name, if a node of this name is one.
+    pub fn endpoint(&self, node: &str) -> Option<&Endpoint> {
+        match self {
+            System::Nodes { nodes, .. } => nodes.get(node)?.kind.endpoint(),
+            System::Lab { .. } => None,
+        }
+    }
+
     /// How long a restart of one of its nodes may take at most, from asking it to stop until it is ready again.
     pub fn restart_within(&self) -> Duration {
         /// A node of a lab is back after some heartbeats, unless a fault keeps it away.
@@ -40,7 +49,7 @@ impl System {
             System::Nodes { nodes, .. } => {
                 let processes = nodes.values().filter_map(|node| match &node.kind {
                     NodeKind::Process(process) => Some(process.stop.within.0 + process.ready.within.0),
-                    NodeKind::Endpoint { .. } => None,
+                    NodeKind::Endpoint(_) => None,
                 });
                 processes.max().unwrap_or_default()
             }
@@ -65,13 +74,20 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
-    /// Already running, at `host:port`.
-    Endpoint {
-        /// Where; resolved at connect time.
-        address: String,
-    },
+    /// Already running.
+    Endpoint(Endpoint),
     /// Started, waited for, logged, killed, paused and stopped by the run.
     Process(Box<Process>),
+}
+
+impl NodeKind {
+    /// What already runs.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            NodeKind::Endpoint(endpoint) => Some(endpoint),
+            NodeKind::Process(_) => None,
+        }
+    }
 }
 
 /// A program that the run starts under its keeper.

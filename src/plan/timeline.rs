@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::endpoint::Endpoint;
 use super::fault::{
     Crossing, Direction, Fault, FaultKind, HttpEffect, LinkFault, Links, Manner, NodeFault, Pick, Selector, Toxic,
 };
@@ -53,7 +54,7 @@ pub fn longest(run: &RunPlan) -> Duration {
     let processes = match &run.system {
         System::Nodes { nodes, .. } => nodes.values().filter_map(|node| match &node.kind {
             NodeKind::Process(process) => Some((process.ready.within.0, process.stop.within.0)),
-            NodeKind::Endpoint { .. } => None,
+            NodeKind::Endpoint(_) => None,
         }),
         System::Lab { .. } => return READY + run.load_duration() + run.longest_deadline() + checks(run) + STOP,
     };
@@ -167,7 +168,7 @@ impl Page {
             let labels: Vec<String> = node.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
             let what = match (&run.system, node.kind) {
                 (System::Nodes { nodes, .. }, PartKind::Endpoint | PartKind::Process) => match &nodes[name].kind {
-                    NodeKind::Endpoint { address } => format!("endpoint {address}, already running"),
+                    NodeKind::Endpoint(endpoint) => format!("endpoint {endpoint}, already running"),
                     NodeKind::Process(process) => {
                         format!("process, started and stopped by the run: {}", process.command.join(" "))
                     }
@@ -184,7 +185,7 @@ impl Page {
                 .map_or_else(|| link.listen.clone(), |host| format!("{host}, a free port"));
             let target = match &run.system {
                 System::Nodes { nodes, .. } => nodes.get(&link.to).map(|node| match &node.kind {
-                    NodeKind::Endpoint { address } => address.clone(),
+                    NodeKind::Endpoint(endpoint) => endpoint.address(),
                     NodeKind::Process(process) => match process.listen.as_deref() {
                         Some(listen) if !listen.ends_with(":0") => listen.to_owned(),
                         _ => "127.0.0.1, a free port".to_owned(),
@@ -193,9 +194,14 @@ impl Page {
                 System::Lab { .. } => None,
             };
             let target = target.unwrap_or_else(|| "127.0.0.1, a free port".to_owned());
-            let http = if link.http { "   HTTP/1" } else { "" };
+            let tls = run.system.endpoint(&link.to).is_some_and(Endpoint::tls);
+            let speaks = match (link.http, tls) {
+                (true, _) => "   HTTP/1",
+                (false, true) => "   TLS",
+                (false, false) => "",
+            };
             let (from, to) = (&link.from, &link.to);
-            self.line(&format!("  {name:width$}  {from} → {to}   listens at {listen}   target {target}{http}"));
+            self.line(&format!("  {name:width$}  {from} → {to}   listens at {listen}   target {target}{speaks}"));
         }
     }
 

@@ -51,6 +51,9 @@ pub struct HttpClient {
     pub pool_max_idle: usize,
     /// Idle time after which the pool drops a connection. Default 90 s.
     pub pool_idle_timeout: Span,
+    /// A PEM file with the authorities to trust; default: those of the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
 }
 
 /// Settings of the `tcp` client.
@@ -157,7 +160,7 @@ impl Operation {
 pub struct Request {
     /// In capitals. Default `GET`.
     pub method: String,
-    /// With its query; `{op}` is the operation's number, `{attempt}` the attempt's, `{random}` 8 hexadecimal digits.
+    /// With its query, and with the path of the endpoint's URL before it; `{op}` is the operation's number, `{attempt}` the attempt's, `{random}` 8 hexadecimal digits.
     pub path: String,
     /// Headers; the same placeholders.
     #[serde(default)]

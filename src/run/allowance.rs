@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use crate::permit::{Permit, is_loopback};
 use crate::plan::fault::FaultKind;
 use crate::plan::host::Host;
-use crate::plan::system::{NodeKind, System};
+use crate::plan::system::System;
 use crate::plan::{Action, Allow, Plan, RunPlan};
 
 /// What a run may reach.
@@ -67,8 +67,8 @@ fn hosts(run: &RunPlan) -> Vec<(String, Host)> {
     let mut hosts = Vec::new();
     if let System::Nodes { nodes, .. } = &run.system {
         for (name, node) in nodes {
-            if let NodeKind::Endpoint { address } = &node.kind {
-                hosts.extend(Host::of_address(address).map(|host| (format!("endpoint `{name}`"), host)));
+            if let Some(endpoint) = node.kind.endpoint() {
+                hosts.push((format!("endpoint `{name}`"), endpoint.host().clone()));
             }
         }
     }

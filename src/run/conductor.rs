@@ -338,6 +338,7 @@ impl Running {
                 name: name.clone(),
                 plan: workload.clone(),
                 target,
+                endpoint: plan.system.endpoint(&workload.to).cloned(),
                 link: Some(link.as_str().into()),
                 seed: plan.seed,
                 clock: self.clock,

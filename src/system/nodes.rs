@@ -11,6 +11,7 @@ use super::process::log::Conceal;
 use super::process::server::Reveal;
 use super::process::{Server, ServerSpec, Supervisor};
 use super::{LinkAddresses, NodeAct, NodeInfo, NodeState, SystemError, Teller, known, probe};
+use crate::plan::Endpoint;
 use crate::plan::system::{Node, NodeKind, Probe};
 
 /// What a system needs of the run around it.
@@ -43,7 +44,7 @@ struct Member {
 
 #[derive(Debug)]
 enum Kind {
-    Endpoint(String),
+    Endpoint(Endpoint),
     Server(Arc<Server>),
 }
 
@@ -63,7 +64,7 @@ impl Nodes {
         let mut members = IndexMap::new();
         for (name, plan) in nodes {
             let kind = match &plan.kind {
-                NodeKind::Endpoint { address } => Kind::Endpoint(address.clone()),
+                NodeKind::Endpoint(endpoint) => Kind::Endpoint(endpoint.clone()),
                 NodeKind::Process(process) => Kind::Server(Arc::new(Server::bind(ServerSpec {
                     name: name.clone(),
                     process: (**process).clone(),
@@ -93,8 +94,8 @@ impl Nodes {
     /// Asks every endpoint whether it is there.
     pub async fn reach_endpoints(&self) -> Result<(), SystemError> {
         for (name, member) in &self.members {
-            if let Kind::Endpoint(address) = &member.kind {
-                reach(name, address, member.plan.probe.as_ref().unwrap_or(&Probe::Tcp)).await?;
+            if let Kind::Endpoint(endpoint) = &member.kind {
+                reach(name, endpoint, member.plan.probe.as_ref().unwrap_or(&Probe::Tcp)).await?;
             }
         }
         Ok(())
@@ -104,7 +105,7 @@ impl Nodes {
     pub fn infos(&self) -> Vec<NodeInfo> {
         let info = |(name, member): (&String, &Member)| {
             let (address, state, incarnation) = match &member.kind {
-                Kind::Endpoint(address) => (address.clone(), NodeState::Ready, 1),
+                Kind::Endpoint(endpoint) => (endpoint.address(), NodeState::Ready, 1),
                 Kind::Server(server) => {
                     let (state, incarnation) = server.now();
                     (server.address().map(|address| address.to_string()).unwrap_or_default(), state, incarnation)
@@ -151,11 +152,14 @@ impl Nodes {
     /// Asks a node directly.
     pub async fn probe(&self, node: &str, within: Duration) -> bool {
         let Some(member) = self.members.get(node) else { return false };
-        let address = match &member.kind {
-            Kind::Endpoint(address) => address.clone(),
-            Kind::Server(server) => server.address().map(|address| address.to_string()).unwrap_or_default(),
-        };
-        probe::ask(&address, member.plan.probe.as_ref().unwrap_or(&Probe::Tcp), within).await.is_ok()
+        let probe = member.plan.probe.as_ref().unwrap_or(&Probe::Tcp);
+        match &member.kind {
+            Kind::Endpoint(endpoint) => probe::ask_endpoint(endpoint, probe, within).await.is_ok(),
+            Kind::Server(server) => {
+                let address = server.address().map(|address| address.to_string()).unwrap_or_default();
+                probe::ask(&address, probe, within).await.is_ok()
+            }
+        }
     }
 
     /// Stops every process, the last started first; goes on past the first that does not obey.
@@ -191,19 +195,19 @@ impl Nodes {
     }
 }
 
-async fn reach(node: &str, address: &str, probe: &Probe) -> Result<(), SystemError> {
+async fn reach(node: &str, endpoint: &Endpoint, probe: &Probe) -> Result<(), SystemError> {
     let mut tries = 1;
     loop {
-        let why = match probe::ask(address, probe, ENDPOINT_WITHIN).await {
+        let why = match probe::ask_endpoint(endpoint, probe, ENDPOINT_WITHIN).await {
             Ok(()) => return Ok(()),
             Err(why) => why,
         };
         if tries == ENDPOINT_TRIES {
             let asked = match probe {
                 Probe::Tcp => "a TCP connect".to_owned(),
-                Probe::Http(path) => format!("GET {path}"),
+                Probe::Http(path) => format!("GET {}", endpoint.path_of(path)),
             };
-            let (node, address) = (node.to_owned(), address.to_owned());
+            let (node, address) = (node.to_owned(), endpoint.address());
             return Err(SystemError::Unreachable { node, address, why: format!("{asked}: {why}") });
         }
         tries += 1;

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::plan::Endpoint;
 use crate::plan::system::Probe;
 
 /// Why a node is not well.
@@ -31,16 +32,26 @@ pub enum ProbeError {
     Status(StatusCode),
 }
 
-/// Asks `address` (`host:port`) once.
+/// Asks `address` (`host:port`) once; in HTTP by the name that it has itself.
 pub async fn ask(address: &str, probe: &Probe, within: Duration) -> Result<(), ProbeError> {
-    timeout(within, attempt(address, probe)).await.unwrap_or(Err(ProbeError::Timeout(within)))
+    timeout(within, attempt(address, address, probe)).await.unwrap_or(Err(ProbeError::Timeout(within)))
 }
 
-async fn attempt(address: &str, probe: &Probe) -> Result<(), ProbeError> {
+/// Asks an endpoint once: in HTTP by the name and below the path of its URL.
+pub async fn ask_endpoint(endpoint: &Endpoint, probe: &Probe, within: Duration) -> Result<(), ProbeError> {
+    let probe = match probe {
+        Probe::Http(path) => &Probe::Http(endpoint.path_of(path)),
+        Probe::Tcp => &Probe::Tcp,
+    };
+    let (address, host) = (endpoint.address(), endpoint.authority());
+    timeout(within, attempt(&address, &host, probe)).await.unwrap_or(Err(ProbeError::Timeout(within)))
+}
+
+async fn attempt(address: &str, host: &str, probe: &Probe) -> Result<(), ProbeError> {
     let stream = TcpStream::connect(address).await.map_err(ProbeError::Connect)?;
     let Probe::Http(path) = probe else { return Ok(()) };
     let request = Request::get(path)
-        .header("host", address)
+        .header("host", host)
         .header("connection", "close")
         .body(Empty::<Bytes>::new())
         .map_err(|_| ProbeError::Request(path.clone()))?;

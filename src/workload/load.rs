@@ -18,8 +18,8 @@ use super::{Gauge, Sink};
 use crate::clock::{Moment, RunClock};
 use crate::event::{Event, Outcome, What};
 use crate::permit::Permit;
-use crate::plan::Workload;
 use crate::plan::workload::{Arrival, Client as ClientPlan};
+use crate::plan::{Endpoint, Workload};
 use crate::retry::Policy;
 use crate::seed::Seed;
 use crate::units::Rate;
@@ -36,6 +36,8 @@ pub struct LoadSpec {
     pub plan: Workload,
     /// Where its link listens, or the endpoint itself: `host:port`.
     pub target: String,
+    /// The endpoint behind the link, if it is one: requests name it, and not the link.
+    pub endpoint: Option<Endpoint>,
     /// Its link's name, for the records.
     pub link: Option<Arc<str>>,
     /// The run's seed.
@@ -79,6 +81,19 @@ pub enum LoadError {
         /// Its variable or file.
         name: String,
     },
+    /// The file of authorities is of no use.
+    #[error("`{file}` names no authority to trust: {why}")]
+    Authorities {
+        /// As given.
+        file: String,
+        /// In words.
+        why: String,
+    },
+    /// The platform trusts nobody.
+    #[error(
+        "this machine has no authorities to trust; install them, or name a file: `client: {{ http: {{ ca: … }} }}`"
+    )]
+    Platform(#[source] rustls::Error),
     /// More is asked for than the target permits.
     #[error("a rate of {rate} is more than the {permitted} that the target permits")]
     Rate {
@@ -134,18 +149,12 @@ impl Load {
             ClientPlan::Http(settings) => {
                 let settings = settings.clone();
                 let spec = spec.clone();
-                Load::with_clients(shared, &spec.clone(), lanes, move || {
-                    let (conn_of, permit) = (Arc::clone(&spec.conn_of), spec.permit.clone());
-                    Http::new(&settings, &spec.plan, &spec.target, lanes, spec.clock, conn_of, permit)
-                })
+                Load::with_clients(shared, &spec.clone(), lanes, move || Http::new(&settings, &spec, lanes))
             }
             ClientPlan::Tcp(settings) => {
                 let settings = settings.clone();
                 let spec = spec.clone();
-                Load::with_clients(shared, &spec.clone(), lanes, move || {
-                    let (conn_of, permit) = (Arc::clone(&spec.conn_of), spec.permit.clone());
-                    Tcp::new(&settings, &spec.plan, &spec.target, lanes, spec.clock, conn_of, permit)
-                })
+                Load::with_clients(shared, &spec.clone(), lanes, move || Tcp::new(&settings, &spec, lanes))
             }
         }
     }

@@ -37,7 +37,7 @@ fn rate(rate: f64) -> Rate {
 }
 
 fn http() -> Client {
-    Client::Http(HttpClient { connect_timeout: None, pool_max_idle: 64, pool_idle_timeout: Span(MS(90_000)) })
+    Client::Http(HttpClient { connect_timeout: None, pool_max_idle: 64, pool_idle_timeout: Span(MS(90_000)), ca: None })
 }
 
 fn plan(client: Client, operation: Operation) -> Workload {
@@ -60,6 +60,7 @@ fn spec(plan: Workload, target: SocketAddr, length: Duration, sink: &Arc<Kept>) 
         name: "w".into(),
         plan,
         target: target.to_string(),
+        endpoint: None,
         link: Some("w-db".into()),
         seed: Seed(7),
         clock,

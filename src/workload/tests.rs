@@ -69,6 +69,7 @@ impl Case {
                 connect_timeout: None,
                 pool_max_idle: 1,
                 pool_idle_timeout: Span(MS(1)),
+                ca: None,
             }),
             arrival: Arrival::Constant(Rate::per_second(10.0).unwrap()),
             operation: Operation::Register(Register { keys: 1, reads: Share::NONE }),

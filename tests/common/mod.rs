@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+pub mod tls;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -18,6 +20,7 @@ pub fn brownout() -> Command {
 /// One call of `brownout`, from the project's root, with a run folder of its own.
 pub struct Case {
     args: Vec<String>,
+    env: Vec<(String, PathBuf)>,
     dir: tempfile::TempDir,
 }
 
@@ -25,7 +28,7 @@ impl Case {
     /// `brownout COMMAND FILE`.
     pub fn new(command: &str, file: impl AsRef<Path>) -> Case {
         let args = vec![command.to_owned(), file.as_ref().display().to_string()];
-        Case { args, dir: tempfile::tempdir().expect("a temporary folder can be made") }
+        Case { args, env: Vec::new(), dir: tempfile::tempdir().expect("a temporary folder can be made") }
     }
 
     /// `brownout run FILE --smoke`, or without the overlay where `BROWNOUT_FULL` is set.
@@ -49,10 +52,16 @@ impl Case {
         self
     }
 
+    /// A variable of its environment that names a file.
+    pub fn env(mut self, name: &str, path: &Path) -> Case {
+        self.env.push((name.to_owned(), path.to_owned()));
+        self
+    }
+
     /// The command as it will be started, its run folders in a place of its own.
     pub fn command(&self) -> Command {
         let mut command = brownout();
-        command.args(&self.args).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(&self.args).envs(self.env.iter().cloned()).current_dir(env!("CARGO_MANIFEST_DIR"));
         if self.args[0] == "run" {
             command.arg("--out").arg(self.runs());
         }

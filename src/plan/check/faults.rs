@@ -97,6 +97,14 @@ impl Checker<'_> {
             FaultKind::Http(http) => {
                 let hit = self.check_fault_links(name, kind, &http.links);
                 let Some(parts) = self.parts else { return };
+                if let Some(link) = hit.iter().find(|link| self.carries_tls(link)) {
+                    let mistake = self
+                        .mistake(&path("links"), format!("the link `{link}` carries TLS"))
+                        .label("an HTTP fault must read the requests, and the proxy has no key to them");
+                    let help = "use a fault of links, such as `latency` or `reset_peer`, or an endpoint at `http://`";
+                    self.mistakes.add(mistake.help(help));
+                    return;
+                }
                 let plain = hit.iter().find(|link| parts.links.get(**link).is_some_and(|link| !link.http));
                 if let Some(plain) = plain {
                     let title = format!("the link `{plain}` does not carry HTTP");

@@ -1,5 +1,6 @@
 //! What can be known to be wrong before anything starts: names, times, permissions, expectations.
 
+mod endpoints;
 mod expect;
 mod faults;
 mod permission;
@@ -36,6 +37,7 @@ impl Checker<'_> {
     pub(super) fn check(mut self) {
         self.check_common();
         self.check_system();
+        self.check_endpoints();
         self.check_workloads();
         self.check_faults();
         self.check_permissions();

@@ -5,14 +5,14 @@ use crate::experiment::mistake::Mistake;
 use crate::plan::Action;
 use crate::plan::fault::FaultKind;
 use crate::plan::host::Host;
-use crate::plan::system::{NodeKind, System};
+use crate::plan::system::System;
 
 impl Checker<'_> {
     pub(super) fn check_permissions(&mut self) {
         if let System::Nodes { nodes, .. } = &self.run.system {
             for (name, node) in nodes {
-                if let NodeKind::Endpoint { address } = &node.kind {
-                    self.check_host(&["system", "nodes", name, "endpoint"], Host::of_address(address));
+                if let Some(endpoint) = node.kind.endpoint() {
+                    self.check_host(&["system", "nodes", name, "endpoint"], Some(endpoint.host().clone()));
                 }
             }
         }
@@ -55,8 +55,7 @@ impl Checker<'_> {
     fn check_rates(&mut self) {
         for (index, allow) in self.run.allow.iter().enumerate() {
             let users = self.run.workloads.iter().filter(|(_, workload)| {
-                matches!(self.node(&workload.to).map(|node| &node.kind),
-                    Some(NodeKind::Endpoint { address }) if Host::of_address(address).is_some_and(|host| host.name == allow.host))
+                self.run.system.endpoint(&workload.to).is_some_and(|endpoint| endpoint.host().name == allow.host)
             });
             let wanted: f64 = users.filter_map(|(_, workload)| workload.arrival.peak()).map(|rate| rate.get()).sum();
             if wanted > allow.max_rate.get() {

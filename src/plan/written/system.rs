@@ -8,7 +8,7 @@ use crate::experiment::decode::{Decode, Named, Template, parsed, scalar};
 use crate::experiment::mistake::{Mistake, Mistakes};
 use crate::experiment::shape::*;
 use crate::experiment::tree::Node as Tree;
-use crate::plan::host::Host;
+use crate::plan::endpoint::{Endpoint, EndpointError};
 use crate::plan::system::{Link, LogMilestone, Node, NodeKind, Probe, Process, Ready, ReadyWhen, Secret, Stop, Value};
 use crate::units::Span;
 
@@ -62,8 +62,9 @@ record! {
 choice! {
     /// What a node is.
     NodeKind, "what the node is" {
-        /// Already running, at `host:port`; `http://host:port` is fine too.
-        endpoint (address: Address) => NodeKind::Endpoint { address: address.0 },
+        /// Already running, at `host:port`, `http://host/path` or `https://host/path`. An `http` client asks for it by
+        /// this name, and below this path, though it dials the link.
+        endpoint (endpoint: Endpoint) => NodeKind::Endpoint(endpoint),
         /// Started, waited for, logged, killed, paused and stopped by the run.
         process (process: Box<Process>) => NodeKind::Process(process),
     }
@@ -239,61 +240,21 @@ impl Decode for Header {
     }
 }
 
-/// Where an endpoint is: `host:port`.
-pub(super) struct Address(String);
-
-impl Decode for Address {
+impl Decode for Endpoint {
     fn shape() -> Shape {
-        let expected = "`host:port`, such as `127.0.0.1:5432`".to_owned();
-        Shape::Scalar(ScalarShape { noun: "an address", expected, json: "string" })
+        Shape::Scalar(ScalarShape { noun: "an endpoint", expected: Endpoint::EXPECTED.to_owned(), json: "string" })
     }
 
-    fn decode(node: &Tree, mistakes: &mut Mistakes) -> Option<Address> {
-        let text = scalar(node, "an address", mistakes)?;
-        if text.contains('@') {
+    fn decode(node: &Tree, mistakes: &mut Mistakes) -> Option<Endpoint> {
+        let text = scalar(node, "an endpoint", mistakes)?;
+        if text.parse::<Endpoint>() == Err(EndpointError::Credentials) {
             // Not repeated in the message: it holds a password, probably.
-            let mistake = Mistake::new(node.at, "an address with credentials")
-                .label("expected `host:port` alone")
-                .help("secrets are given by reference: `{ secret: { env: NAME } }`, where a header or `env` takes a value");
+            let mistake = Mistake::new(node.at, "an address with credentials").label("expected it without them").help(
+                "secrets are given by reference: `{ secret: { env: NAME } }`, where a header or `env` takes a value",
+            );
             mistakes.add(mistake);
             return None;
         }
-        parsed(node, "an address", mistakes, |text| address(text).map(Address))
-    }
-}
-
-/// `host:port` of `host:port` or `http://host[:port][/]`, or what was expected.
-fn address(text: &str) -> Result<String, String> {
-    if text.starts_with("https://") {
-        return Err(
-            "a link carries what the client speaks; TLS is not spoken yet, expected `http://host:port`".to_owned()
-        );
-    }
-    let rest = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-    if rest.unwrap_or(text).contains('/') {
-        return Err("expected `host:port`; the path belongs to the workload's `request`".to_owned());
-    }
-    let host = if rest.is_some() { Host::of_url(text) } else { Host::of_address(text) };
-    host.map(|host| host.to_string()).ok_or_else(|| "expected `host:port`, such as `127.0.0.1:5432`".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_host_and_a_port() {
-        for (text, whole) in [
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("http://localhost:8080/", "localhost:8080"),
-            ("http://localhost", "localhost:80"),
-            ("[::1]:80", "[::1]:80"),
-            ("http://[::1]", "[::1]:80"),
-        ] {
-            assert_eq!(address(text).as_deref(), Ok(whole), "{text}");
-        }
-        for text in ["localhost", "", ":80", "a:0", "a:99999", "http://h/path", "https://h", "[::1]", "a b:80"] {
-            assert!(address(text).is_err(), "{text}");
-        }
+        parsed(node, "an endpoint", mistakes, |text| text.parse().map_err(|error: EndpointError| error.to_string()))
     }
 }

@@ -44,7 +44,7 @@ record! {
 choice! {
     /// The client library that carries attempts.
     Client, "a client" {
-        /// HTTP/1 by reqwest, with its own pool.
+        /// HTTP/1.1 by reqwest, with its own pool; over TLS where the endpoint is `https://`. No redirect is followed.
         http {
             /// How long connecting may take. Default: the attempt's time-out.
             connect_timeout: Option<Span>,
@@ -52,7 +52,9 @@ choice! {
             pool_max_idle: usize = "1024",
             /// Idle time after which the pool drops a connection.
             pool_idle_timeout: Span = "90s",
-        } => Client::Http(HttpClient { connect_timeout, pool_max_idle, pool_idle_timeout }),
+            /// A PEM file with the certificates of the authorities to trust. Default: those that this machine trusts.
+            ca: Option<String>,
+        } => Client::Http(HttpClient { connect_timeout, pool_max_idle, pool_idle_timeout, ca }),
         /// Frames over TCP: a length of 4 bytes, big-endian, and so many bytes, echoed by the server.
         tcp {
             /// How long connecting may take. Default: the attempt's time-out.
@@ -127,8 +129,8 @@ record! {
     Request {
         /// The method.
         method: Method = "GET",
-        /// The path, with its query.
-        path: UrlPath = "/",
+        /// The path, with its query; below the path of the endpoint's URL. Default: the path of the URL itself, or `/`.
+        path: Option<UrlPath>,
         /// Headers.
         headers: IndexMap<String, Header>,
         /// A body.
@@ -143,14 +145,16 @@ record! {
         let reads = matches!(method.0.as_str(), "GET" | "HEAD");
         let class = class.map_or_else(|| if reads { "read" } else { "write" }.to_owned(), |class| class.0);
         let headers = headers.into_iter().map(|(name, value)| (name, value.0)).collect();
-        Request { method: method.0, path: path.0, headers, body, ok, class, place_header }
+        // Empty until the resolver knows whose path it is below.
+        let path = path.map(|path| path.0).unwrap_or_default();
+        Request { method: method.0, path, headers, body, ok, class, place_header }
     }
 }
 
 record! {
     /// Which answer counts as ok.
     OkWhen {
-        /// Status codes: single ones and ranges.
+        /// Status codes: single ones and ranges. A redirect is an answer like any other: `[200-399]` takes it for ok.
         status: Vec<Statuses> = "[200-299]",
         /// Text that the body must contain.
         body_contains: Option<String>,

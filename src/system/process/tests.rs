@@ -256,7 +256,7 @@ async fn a_line_of_its_log_tells_a_milestone() {
 #[tokio::test]
 async fn an_endpoint_that_does_not_answer_is_told_with_what_to_do() {
     let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let case = Case::of([("shop", NodeKind::Endpoint { address: refused.clone() })]);
+    let case = Case::of([("shop", NodeKind::Endpoint(refused.parse().unwrap()))]);
     let error = case.start().await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("endpoint `shop` at {refused} does not answer: a TCP connect: ")), "{error}");
     assert!(error.ends_with("start it, or correct its address"), "{error}");

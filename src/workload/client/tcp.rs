@@ -13,8 +13,8 @@ use super::{Answer, Call, Client, Progress};
 use crate::clock::RunClock;
 use crate::event::{Applied, Outcome};
 use crate::permit::Permit;
-use crate::plan::workload::{Operation, TcpClient, Workload};
-use crate::workload::{ConnOf, LoadError};
+use crate::plan::workload::{Operation, TcpClient};
+use crate::workload::{ConnOf, LoadError, LoadSpec};
 
 /// One thread's TCP client.
 pub struct Tcp {
@@ -39,29 +39,21 @@ struct Pooled {
 const LARGEST: u64 = 64 << 20;
 
 impl Tcp {
-    /// A client of its own pool for one of `lanes` threads, to `target` (`host:port`).
-    pub fn new(
-        settings: &TcpClient,
-        plan: &Workload,
-        target: &str,
-        lanes: usize,
-        clock: RunClock,
-        conn_of: ConnOf,
-        permit: Permit,
-    ) -> Result<Tcp, LoadError> {
-        let Operation::Echo { size } = &plan.operation else {
+    /// A client of its own pool for one of `lanes` threads.
+    pub fn new(settings: &TcpClient, spec: &LoadSpec, lanes: usize) -> Result<Tcp, LoadError> {
+        let Operation::Echo { size } = &spec.plan.operation else {
             return Err(LoadError::Request { what: "the `tcp` client carries the operation `echo` alone".to_owned() });
         };
         if size.0 > LARGEST {
             return Err(LoadError::Request { what: format!("a frame of {size} is larger than {LARGEST} B") });
         }
         Ok(Tcp {
-            target: target.to_owned(),
+            target: spec.target.clone(),
             size: size.0 as usize,
-            connect_timeout: settings.connect_timeout.unwrap_or(plan.attempt_timeout).0,
-            clock,
-            conn_of,
-            permit,
+            connect_timeout: settings.connect_timeout.unwrap_or(spec.plan.attempt_timeout).0,
+            clock: spec.clock,
+            conn_of: Arc::clone(&spec.conn_of),
+            permit: spec.permit.clone(),
             idle: Mutex::default(),
             most: settings.pool.div_ceil(lanes),
         })

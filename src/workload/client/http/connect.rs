@@ -99,23 +99,23 @@ where
     }
 }
 
-/// Names by the system's resolver, addresses only where permitted.
+/// Whatever name a URL has, its requests go to the target: to the link, where there is one.
 pub(super) struct Resolver {
+    target: Arc<str>,
     permit: Permit,
 }
 
 impl Resolver {
-    pub(super) fn new(permit: Permit) -> Arc<Resolver> {
-        Arc::new(Resolver { permit })
+    pub(super) fn new(target: &str, permit: &Permit) -> Arc<Resolver> {
+        Arc::new(Resolver { target: target.into(), permit: permit.clone() })
     }
 }
 
 impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let permit = self.permit.clone();
+    fn resolve(&self, _name: Name) -> Resolving {
+        let (target, permit) = (Arc::clone(&self.target), self.permit.clone());
         Box::pin(async move {
-            // The port is the URL's, which is put in afterwards.
-            let addresses = dial::resolve(&format!("{}:0", name.as_str()), &permit).await?;
+            let addresses = dial::resolve(&target, &permit).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

@@ -3,14 +3,19 @@
 //! No redirect is followed, no proxy of the environment is used, and nothing is sent twice unless the policy is
 //! `native`. What cannot be switched off: hyper dials again, unseen, where an idle connection turns out to be dead
 //! before anything was written to it.
+//!
+//! HTTP/1.1 alone, over TLS too: an HTTP/2 request names its host by the URL, which here must not have the port that a
+//! virtual host may be told by.
 
 mod classify;
 pub(super) use classify::of_io;
 mod connect;
+mod origin;
 mod template;
+pub(crate) mod tls;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper_util::client::legacy::connect::HttpInfo;
@@ -19,12 +24,12 @@ use reqwest::{Body, Request, Response, Url};
 use super::{Answer, Call, Client, Progress, retry_after};
 use crate::clock::RunClock;
 use crate::event::{Access, Applied, Outcome};
-use crate::permit::Permit;
 use crate::plan::retry::Schedule;
 use crate::plan::system::{Secret, Value};
-use crate::plan::workload::{HttpClient, OkWhen, Operation, Workload};
-use crate::workload::{ConnOf, LoadError};
+use crate::plan::workload::{HttpClient, OkWhen, Operation};
+use crate::workload::{ConnOf, LoadError, LoadSpec};
 use connect::{PROGRESS, Resolver, Watch};
+use origin::Origin;
 use template::Template;
 
 /// One thread's HTTP client: a pool, and how operations look as requests.
@@ -42,7 +47,7 @@ enum Shape {
     /// As the experiment says.
     Request(Box<Custom>),
     /// `docs/http-interface.md`.
-    Keyed { base: Url },
+    Keyed { origin: Origin },
     /// A POST of so many bytes that must come back.
     Echo { url: Url, body: bytes::Bytes },
 }
@@ -63,24 +68,20 @@ struct Custom {
 const KEPT_BODY: usize = 1 << 20;
 
 impl Http {
-    /// A client of its own pool for one of `lanes` threads, to `target` (`host:port`).
-    pub fn new(
-        settings: &HttpClient,
-        plan: &Workload,
-        target: &str,
-        lanes: usize,
-        clock: RunClock,
-        conn_of: ConnOf,
-        permit: Permit,
-    ) -> Result<Http, LoadError> {
-        install_provider();
-        let bad = |what: &str| LoadError::Target { target: target.to_owned(), why: what.to_owned() };
-        let base: Url = format!("http://{target}/").parse().map_err(|_| bad("not a host with a port"))?;
+    /// A client of its own pool for one of `lanes` threads.
+    pub fn new(settings: &HttpClient, spec: &LoadSpec, lanes: usize) -> Result<Http, LoadError> {
+        let LoadSpec { plan, target, endpoint, clock, conn_of, permit, .. } = spec;
+        let bad = |what: &str| LoadError::Target { target: target.clone(), why: what.to_owned() };
         if let Ok(address) = target.parse::<SocketAddr>()
             && !permit.allows(address)
         {
             return Err(bad("not permitted: only loopback is, unless the experiment and the command line allow more"));
         }
+        let origin = Origin::new(target, endpoint.as_ref())?;
+        let tls = match endpoint {
+            Some(endpoint) if endpoint.tls() => tls::towards(endpoint, settings.ca.as_deref())?,
+            _ => tls::unused(),
+        };
         let connect_timeout = settings.connect_timeout.unwrap_or(plan.attempt_timeout).0;
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -90,8 +91,13 @@ impl Http {
             .connect_timeout(connect_timeout)
             .pool_max_idle_per_host(settings.pool_max_idle.div_ceil(lanes))
             .pool_idle_timeout(settings.pool_idle_timeout.0)
-            .dns_resolver(Resolver::new(permit))
-            .connector_layer(Watch::new(clock));
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(Resolver::new(target, permit))
+            .connector_layer(Watch::new(*clock));
+        if let Some(host) = &origin.host {
+            // A request's own header `Host` goes first.
+            builder = builder.default_headers(HeaderMap::from_iter([(http::header::HOST, host.clone())]));
+        }
         if plan.retry.schedule != Schedule::Native {
             builder = builder.retry(reqwest::retry::never());
         }
@@ -99,15 +105,16 @@ impl Http {
         let (shape, place_header) = match &plan.operation {
             Operation::Request(request) => {
                 let header = request.place_header.parse().map_err(|_| bad("`place_header` is no header name"))?;
-                (Shape::Request(Box::new(Custom::new(request, target)?)), header)
+                (Shape::Request(Box::new(Custom::new(request, &origin)?)), header)
             }
             Operation::Echo { size } => {
-                let url = base.join("echo").map_err(|_| bad("not a host with a port"))?;
+                let url = origin.url_below("/echo").parse().map_err(|_| bad("not a host with a port"))?;
                 let body = (0..size.0).map(|at| b'a' + (at % 26) as u8).collect();
                 (Shape::Echo { url, body }, PLACE)
             }
-            Operation::Register(_) | Operation::Insert(_) | Operation::Append(_) => (Shape::Keyed { base }, PLACE),
+            Operation::Register(_) | Operation::Insert(_) | Operation::Append(_) => (Shape::Keyed { origin }, PLACE),
         };
+        let (clock, conn_of) = (*clock, Arc::clone(conn_of));
         Ok(Http { client, shape, clock, conn_of, place_header, places: Places::default() })
     }
 
@@ -141,7 +148,7 @@ impl Http {
                 *request.body_mut() = Some(Body::from(body.clone()));
                 Ok(request)
             }
-            Shape::Keyed { base } => {
+            Shape::Keyed { origin } => {
                 let key = call.job.key.as_deref().unwrap_or_default();
                 let (method, folder) = match call.job.access {
                     Some(Access::Write) => (Method::PUT, "kv"),
@@ -150,8 +157,8 @@ impl Http {
                     Some(Access::Scan) => (Method::GET, "list"),
                     Some(Access::Read) | None => (Method::GET, "kv"),
                 };
-                let mut url = base.clone();
-                url.set_path(&format!("/{folder}/{key}"));
+                let url = origin.url_below(&format!("/{folder}/{key}"));
+                let url = url.parse().map_err(|_| "the key makes no path".to_owned())?;
                 let mut request = Request::new(method, url);
                 *request.body_mut() = call.value.clone().map(|value| Body::from(String::from(value)));
                 Ok(request)
@@ -236,6 +243,7 @@ impl Http {
         let retry_after = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         Answer {
             retry_after: retry_after.and_then(|value| retry_after::parse(value, jiff::Timestamp::now())),
+            why: status.is_redirection().then_some("a redirect, which is not followed".into()),
             ..Answer::new(outcome, applied)
         }
     }
@@ -251,12 +259,11 @@ const PLACE: HeaderName = HeaderName::from_static("x-place");
 const REPLACED: HeaderName = HeaderName::from_static("x-replaced");
 
 impl Custom {
-    fn new(plan: &crate::plan::workload::Request, target: &str) -> Result<Custom, LoadError> {
+    fn new(plan: &crate::plan::workload::Request, origin: &Origin) -> Result<Custom, LoadError> {
         let bad = |what: String| LoadError::Request { what };
         let method =
             Method::from_bytes(plan.method.as_bytes()).map_err(|_| bad(format!("`{}` is no method", plan.method)))?;
-        let slash = if plan.path.starts_with('/') { "" } else { "/" };
-        let address = Template::new(&format!("http://{target}{slash}{}", plan.path));
+        let address = Template::new(&origin.url(&plan.path));
         let url = match address.literal() {
             Some(text) => Some(text.parse().map_err(|_| bad(format!("`{}` is no path", plan.path)))?),
             None => None,
@@ -354,15 +361,6 @@ impl Places {
         }
         place
     }
-}
-
-/// Without a provider, or with two, rustls panics where a client is built.
-fn install_provider() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // Refused only where the binary has installed it before us.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
 
 #[cfg(test)]

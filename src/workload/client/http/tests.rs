@@ -7,10 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::permit::Permit;
 use crate::plan::RetryPolicy;
-use crate::plan::workload::{Append, Arrival, Insert, Register};
+use crate::plan::workload::{Append, Arrival, Insert, Register, Workload};
 use crate::seed::Seed;
 use crate::units::{Bytes, Rate, Share, Span};
+use crate::workload::Sink;
 use crate::workload::operations::Operations;
 
 /// What the server does with a connection's n-th request, counted over all connections.
@@ -92,6 +94,34 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn attempt(&self, _: crate::event::Attempt) {}
+    fn dropped(&self) -> u64 {
+        0
+    }
+}
+
+fn spec(operation: Operation, target: &str, endpoint: Option<&str>) -> LoadSpec {
+    let clock = RunClock::start();
+    LoadSpec {
+        name: "w".into(),
+        plan: workload(operation),
+        target: target.into(),
+        endpoint: endpoint.map(|text| text.parse().unwrap()),
+        link: None,
+        seed: Seed(7),
+        clock,
+        begin: clock.now(),
+        end: clock.now(),
+        sink: Arc::new(Nowhere),
+        conn_of: Arc::new(|local| Some(u64::from(local.port()))),
+        permit: Permit::default(),
+        max_rate: None,
+    }
+}
+
 fn workload(operation: Operation) -> Workload {
     Workload {
         to: "db".into(),
@@ -107,7 +137,7 @@ fn workload(operation: Operation) -> Workload {
 }
 
 fn settings() -> HttpClient {
-    HttpClient { connect_timeout: None, pool_max_idle: 16, pool_idle_timeout: Span(Duration::from_secs(90)) }
+    HttpClient { connect_timeout: None, pool_max_idle: 16, pool_idle_timeout: Span(Duration::from_secs(90)), ca: None }
 }
 
 fn register() -> Operation {
@@ -133,11 +163,12 @@ struct Bench {
 
 impl Bench {
     fn new(operation: Operation, target: &str) -> Bench {
-        let permit = Permit::default();
-        let conn_of: ConnOf = Arc::new(|local| Some(u64::from(local.port())));
-        let plan = workload(operation);
-        let http = Http::new(&settings(), &plan, target, 1, RunClock::start(), conn_of, permit).unwrap();
-        Bench { http, operations: Operations::new(&plan.operation, "w", Seed(7).stream("w")) }
+        Bench::of(&spec(operation, target, None))
+    }
+
+    fn of(spec: &LoadSpec) -> Bench {
+        let http = Http::new(&settings(), spec, 1).unwrap();
+        Bench { http, operations: Operations::new(&spec.plan.operation, "w", Seed(7).stream("w")) }
     }
 
     /// One attempt within 200 ms, as the loop does it.
@@ -341,6 +372,66 @@ async fn a_request_is_filled_in_and_its_body_is_searched() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_asked_by_its_own_name_and_below_its_own_path() {
+    let path = |url: &str, path: &str| url.parse::<crate::plan::Endpoint>().unwrap().path_of(path);
+    let cases = [
+        // A name, which the resolver would not find: its requests go to the target all the same.
+        ("http://shop.example", get(""), "GET / ", "shop.example"),
+        ("http://shop.example:80/health?deep=1", get(""), "GET /health?deep=1 ", "shop.example"),
+        ("http://shop.example:8080/shop/", get("/orders/{op}"), "GET /shop/orders/7 ", "shop.example:8080"),
+        ("shop.example:8080", get(""), "GET / ", "shop.example:8080"),
+        // Addresses, which are dialled by nobody: they are in TEST-NET-1 and in the documentation's part of IPv6.
+        ("http://192.0.2.1", get(""), "GET / ", "192.0.2.1"),
+        ("http://[2001:db8::1]:81/x", get(""), "GET /x ", "[2001:db8::1]:81"),
+    ];
+    for (url, mut request, line, host) in cases {
+        let server = Server::start(vec![OK]).await;
+        request.path = path(url, &request.path);
+        let target = server.address.to_string();
+        let bench = Bench::of(&spec(Operation::Request(Box::new(request)), &target, Some(url)));
+        let (answer, progress) = bench.attempt(7).await;
+        assert_eq!(answer.outcome, Outcome::Ok, "{url}: {answer:?}");
+        assert_eq!(answer.place.as_deref(), Some(&*target), "{url}");
+        assert!(progress.conn().is_some());
+        let seen = server.requests().remove(0);
+        assert!(seen.starts_with(line) && seen.contains(&format!("host: {host}\r\n")), "{url}: {seen}");
+        assert_eq!(seen.matches("host: ").count(), 1, "{seen}");
+    }
+    let server = Server::start(vec![OK]).await;
+    let mut request = get("/");
+    request.headers.insert("Host".into(), Value::Text("other.example".into()));
+    let own = spec(Operation::Request(Box::new(request)), &server.address.to_string(), Some("http://shop.example"));
+    Bench::of(&own).attempt(0).await;
+    assert!(server.requests()[0].contains("host: other.example\r\n"), "the request's own header goes first");
+    assert_eq!(server.requests()[0].matches("host: ").count(), 1);
+
+    for (operation, line) in
+        [(register(), "PUT /shop/kv/w-0 "), (Operation::Echo { size: Bytes(4) }, "POST /shop/echo ")]
+    {
+        let server = Server::start(vec![OK]).await;
+        let below = spec(operation, &server.address.to_string(), Some("http://shop.example/shop"));
+        Bench::of(&below).attempt(0).await;
+        assert!(server.requests()[0].starts_with(line), "{:?}", server.requests());
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_not_a_request_elsewhere() {
+    let elsewhere = Server::start(vec![OK]).await;
+    let moved = format!("HTTP/1.1 301 X\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n", elsewhere.address);
+    let server = Server::start(vec![Reply::Say(moved.leak())]).await;
+    let mut request = get("/");
+    let target = server.address.to_string();
+    let (answer, _) = Bench::new(Operation::Request(Box::new(request.clone())), &target).attempt(0).await;
+    assert_eq!((answer.outcome, answer.code), (Outcome::Error, Some(301)));
+    assert!(answer.why.unwrap().contains("not followed"));
+    request.ok.status = vec![(200, 399)];
+    let (answer, _) = Bench::new(Operation::Request(Box::new(request)), &target).attempt(0).await;
+    assert_eq!((answer.outcome, answer.applied), (Outcome::Ok, Applied::Yes));
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[tokio::test]
 async fn an_echo_must_come_back() {
     let echo = Operation::Echo { size: Bytes(4) };
     let server = Server::start(vec![
@@ -356,14 +447,12 @@ async fn an_echo_must_come_back() {
 
 #[tokio::test]
 async fn an_address_that_is_not_permitted_is_not_dialled() {
-    let plan = workload(register());
     let make = |target: &str| {
-        let conn_of: ConnOf = Arc::new(|_| None);
-        Http::new(&settings(), &plan, target, 1, RunClock::start(), conn_of, Permit::when(|_| false))
+        Http::new(&settings(), &LoadSpec { permit: Permit::when(|_| false), ..spec(register(), target, None) }, 1)
     };
     assert!(matches!(make("127.0.0.1:80"), Err(LoadError::Target { .. })), "an address is refused at once");
     let http = make("localhost:1").unwrap();
-    let operations = Operations::new(&plan.operation, "w", Seed(7).stream("w"));
+    let operations = Operations::new(&register(), "w", Seed(7).stream("w"));
     let job = operations.job(0);
     let call = Call { op: 0, attempt: 1, job: &job, value: None, operations: &operations };
     let answer = http.attempt(call, Arc::default()).await;

@@ -1,0 +1,70 @@
+//! Endpoints: whether those who use one can speak to it as its URL says.
+
+use super::Checker;
+use crate::experiment::tree::Node as Tree;
+use crate::plan::Endpoint;
+use crate::plan::system::{Probe, System};
+use crate::plan::workload::{Client, Operation, Workload};
+
+impl Checker<'_> {
+    pub(super) fn check_endpoints(&mut self) {
+        for (name, workload) in &self.run.workloads {
+            let endpoint = self.run.system.endpoint(&workload.to);
+            let tls = endpoint.is_some_and(Endpoint::tls);
+            if let Client::Tcp(_) = &workload.client
+                && tls
+            {
+                let title = format!("the `tcp` client speaks no TLS, and `{}` is at `https://`", workload.to);
+                self.at(&["workloads", name, "client"], title, "expected `http: {}`");
+            }
+            if let Client::Http(settings) = &workload.client
+                && settings.ca.is_some()
+                && !tls
+            {
+                let title = format!("`ca` has no effect: `{}` is not at `https://`", workload.to);
+                let mistake = self.mistake(&["workloads", name, "client", "http", "ca"], title);
+                self.mistakes.add(mistake.warning());
+            }
+            if let Some(endpoint) = endpoint {
+                self.check_query(name, workload, endpoint);
+            }
+        }
+        let System::Nodes { nodes, links } = &self.run.system else { return };
+        for (name, node) in nodes {
+            if let (Some(endpoint), Some(Probe::Http(_))) = (node.kind.endpoint(), &node.probe)
+                && endpoint.tls()
+            {
+                let title = format!("`{name}` is at `https://`, and a probe speaks no TLS");
+                self.at(&["system", "nodes", name, "probe"], title, "expected `tcp`");
+            }
+        }
+        for (name, link) in links {
+            if link.http && self.carries_tls(name) {
+                let title = format!("the link `{name}` carries TLS: `{}` is at `https://`", link.to);
+                self.at(&["system", "links", name, "http"], title, "the proxy cannot read HTTP on it");
+            }
+        }
+    }
+
+    /// A URL with a query is a whole request: nothing can be put below its path.
+    fn check_query(&mut self, name: &str, workload: &Workload, endpoint: &Endpoint) {
+        let (Some(query), Client::Http(_)) = (endpoint.query(), &workload.client) else { return };
+        let path = ["workloads", name, "operation", "request", "path"];
+        let (at, help) = match &workload.operation {
+            Operation::Request(_) if self.root.find(&path).is_none_or(Tree::is_null) => return,
+            Operation::Request(_) => {
+                (&path[..], "leave out `path` to ask for the URL itself, or put the query behind this path")
+            }
+            _ => (&path[..3], "leave out the query"),
+        };
+        let title = format!("the URL of `{}` has a query, and the operation a path of its own", workload.to);
+        let mistake = self.mistake(at, title).label(format!("`?{query}` could not stand at its end"));
+        self.mistakes.add(mistake.help(help));
+    }
+
+    /// Whether what passes on a link is TLS.
+    pub(super) fn carries_tls(&self, link: &str) -> bool {
+        let to = self.parts.and_then(|parts| parts.links.get(link)).map(|link| link.to.as_str());
+        to.and_then(|to| self.run.system.endpoint(to)).is_some_and(Endpoint::tls)
+    }
+}
