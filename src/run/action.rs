@@ -9,6 +9,7 @@ use tokio::process::Command;
 use crate::permit::Permit;
 use crate::plan::Action;
 use crate::plan::host::Host;
+use crate::workload::client::http::tls;
 
 /// How much of an action's output is kept.
 const OUTPUT: usize = 2_000;
@@ -80,6 +81,7 @@ async fn request(method: &str, url: &str, body: Option<String>, permit: &Permit,
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .tls_backend_preconfigured(tls::unused())
         .timeout(timeout)
         .resolve_to_addrs(&host.name, &addresses)
         .build();
@@ -163,6 +165,26 @@ mod tests {
     fn state_of(pid: i32) -> Option<char> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit(") ").next()?.chars().next()
+    }
+
+    #[tokio::test]
+    async fn a_request_is_judged_by_its_status() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/failover", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for status in ["200 OK", "409 Conflict"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await;
+                let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 4\r\n\r\nsaid");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let action = Action::Http { method: "POST".into(), url, body: None };
+        let (ok, said) = act(&action, SECOND, &Permit::default()).await;
+        assert!(ok && said.contains("200") && said.contains("said"), "{said}");
+        let (ok, said) = act(&action, SECOND, &Permit::default()).await;
+        assert!(!ok && said.contains("409"), "{said}");
     }
 
     #[tokio::test]

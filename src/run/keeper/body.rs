@@ -339,8 +339,6 @@ pub(super) fn perform(undo: &Undo) -> (bool, String) {
         Ok(runtime) => runtime,
         Err(error) => return (false, error.to_string()),
     };
-    // Fails only if there is one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let allowance = Allowance::new(&undo.allow, true);
     runtime.block_on(act(&undo.action, UNDO_WITHIN, allowance.permit()))
 }
