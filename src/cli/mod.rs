@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::experiment;
 use crate::report::MANIFEST_FILE;
@@ -235,11 +238,19 @@ pub fn main() -> u8 {
     exit.code()
 }
 
-/// Logs go to stderr, and only if asked for: `BROWNOUT_LOG=debug`.
+/// Logs go to stderr, and only if asked for: `BROWNOUT_LOG=debug`, or `BROWNOUT_LOG=brownout::proxy=debug,warn`.
 fn logs() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BROWNOUT_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let asked = std::env::var("BROWNOUT_LOG").unwrap_or_default();
+    let asked = if asked.is_empty() { "error" } else { &asked };
+    let (targets, mistake) = match asked.parse::<Targets>() {
+        Ok(targets) => (targets, None),
+        Err(error) => (Targets::new().with_default(LevelFilter::ERROR), Some(error)),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(targets).init();
+    if let Some(error) = mistake {
+        tracing::error!(%error, "BROWNOUT_LOG is no level, and no list of `module=level`");
+    }
 }
 
 /// Whether colour is wanted: `NO_COLOR` is not set, and stderr is a terminal that has it.
