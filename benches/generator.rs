@@ -1,29 +1,30 @@
 //! How fast, how exact and how small is the load generator, with every attempt recorded?
 //!
-//! One nginx worker on loopback serves; `wrk` in the same minute is the baseline without us. Prints the machine and
-//! a Markdown table. `cargo bench --bench generator`, or with `-- throughput lateness stall` for some of it.
+//! One nginx worker on loopback serves; `wrk` in the same minute is the baseline without us. Records are written by the
+//! recorder of a run, and every figure is read from its file. Prints the machine and a Markdown table.
+//! `cargo bench --bench generator`, or with `-- throughput memory lateness stall` for some of it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use brownout::clock::{Moment, RunClock};
-use brownout::event::{Attempt, Outcome};
+use brownout::event::{ATTEMPTS_FILE, Attempt, Outcome};
 use brownout::permit::Permit;
 use brownout::plan::RetryPolicy;
 use brownout::plan::workload::{Arrival, Client, HttpClient, OkWhen, Operation, Request, Workload};
+use brownout::run::Recorder;
+use brownout::run::secrets::Secrets;
 use brownout::seed::Seed;
 use brownout::units::{Rate, Span};
-use brownout::workload::{Load, LoadSpec, Sink};
+use brownout::workload::{Load, LoadSpec};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -35,6 +36,9 @@ fn main() -> Result<()> {
     if wants("throughput") {
         throughput(&mut table)?;
     }
+    if wants("memory") {
+        memory(&mut table)?;
+    }
     if wants("lateness") {
         lateness(&mut table)?;
     }
@@ -45,23 +49,35 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Requests a second, CPU a request and memory, flat out on 64 connections.
+/// As many users as wrk has connections, who never rest.
+const FLAT_OUT: Arrival = Arrival::Users { count: 64, think: Span(Duration::ZERO) };
+
+/// Requests a second and CPU a request, flat out on 64 connections.
 fn throughput(table: &mut Table) -> Result<()> {
     let nginx = Nginx::start()?;
     let wrk = wrk(nginx.address)?;
-    let users = Arrival::Users { count: 64, think: Span(Duration::ZERO) };
-    let ran = run(nginx.address, users, Duration::from_secs(10), |_| {})?;
+    let ran = run(nginx.address, FLAT_OUT, Duration::from_secs(10), |_| {})?;
     let again = wrk.max(self::wrk(nginx.address)?);
     let rate = ran.records.ok as f64 / ran.elapsed.as_secs_f64();
     let cpu = ran.load_cpu.as_secs_f64() * 1e6 / ran.records.all as f64;
     table.row("wrk, one thread, 64 connections", format!("{again:.0} requests/s"), "the baseline", true);
     table.row("ours, 64 users on two threads", format!("{rate:.0} requests/s"), "≥ 40,000", rate >= 40_000.0);
     table.row("… CPU of the load's threads a request", format!("{cpu:.1} µs"), "≤ 25 µs", cpu <= 25.0);
+    table.row("… records dropped, failed", format!("{}, {}", ran.dropped, ran.records.failed), "0, 0", ran.clean());
+    Ok(())
+}
+
+/// A minute flat out: what is recorded must not stay in memory.
+fn memory(table: &mut Table) -> Result<()> {
+    let nginx = Nginx::start()?;
+    let ran = run(nginx.address, FLAT_OUT, Duration::from_secs(60), |_| {})?;
+    let (early, late) = (ran.rss[9], ran.rss[59]);
+    let most = ran.rss.iter().copied().max().unwrap_or(0);
     table.row(
-        "… memory, early and at the end",
-        format!("{} → {} MiB", ran.rss_early >> 20, ran.rss_end >> 20),
+        &format!("memory with {} records in 60 s: after 10 s, after 60 s, at most", ran.records.all),
+        format!("{}, {}, {} MiB", early >> 20, late >> 20, most >> 20),
         "≤ 100 MiB, constant",
-        ran.rss_end <= 100 << 20 && ran.rss_end <= ran.rss_early + (8 << 20),
+        most <= 100 << 20 && late <= early + (8 << 20),
     );
     table.row("… records dropped, failed", format!("{}, {}", ran.dropped, ran.records.failed), "0, 0", ran.clean());
     Ok(())
@@ -123,8 +139,8 @@ struct Ran {
     dropped: u64,
     elapsed: Duration,
     load_cpu: Duration,
-    rss_early: u64,
-    rss_end: u64,
+    /// Resident memory after each second of load.
+    rss: Vec<u64>,
 }
 
 impl Ran {
@@ -153,7 +169,8 @@ fn run(
 ) -> Result<Ran> {
     let clock = RunClock::start();
     let begin = clock.now() + Duration::from_millis(200);
-    let recorder = Recorder::start()?;
+    let folder = tempfile::tempdir()?;
+    let recorder = Recorder::start(folder.path(), clock, Secrets::default(), Vec::new())?;
     let load = Load::start(LoadSpec {
         name: "bench".into(),
         plan: workload(arrival),
@@ -171,16 +188,23 @@ fn run(
     })?;
     let aside = thread::spawn(move || meanwhile(&Begin { clock, at: begin }));
     let begun = Begin { clock, at: begin };
-    begun.sleep(length.min(Duration::from_secs(2)));
-    let rss_early = rss();
-    begun.sleep(length);
-    let (rss_end, load_cpu) = (rss(), cpu_of_threads("load-"));
+    let mut rss = Vec::new();
+    for second in 1..=length.as_secs() {
+        begun.sleep(Duration::from_secs(second));
+        rss.push(self::rss());
+    }
+    let load_cpu = cpu_of_threads("load-");
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(load.drained());
     aside.join().map_err(|_| "the one aside panicked")?;
     let dropped = load.health().dropped;
     drop(load);
-    Ok(Ran { records: recorder.finish()?, dropped, elapsed: length, load_cpu, rss_early, rss_end })
+    recorder.finish();
+    if let Some(failure) = recorder.failure() {
+        return Err(failure.into());
+    }
+    let records = Records::read(&folder.path().join(ATTEMPTS_FILE))?;
+    Ok(Ran { records, dropped, elapsed: length, load_cpu, rss })
 }
 
 fn workload(arrival: Arrival) -> Workload {
@@ -212,17 +236,7 @@ fn workload(arrival: Arrival) -> Workload {
     }
 }
 
-/// Records as a run does: a bounded queue, then JSON lines, compressed, on a thread of its own.
-struct Recorder {
-    queue: Arc<Queue>,
-    writer: thread::JoinHandle<std::io::Result<Records>>,
-}
-
-struct Queue {
-    send: Mutex<Option<SyncSender<Attempt>>>,
-    dropped: AtomicU64,
-}
-
+/// What was recorded.
 #[derive(Default)]
 struct Records {
     all: u64,
@@ -234,59 +248,22 @@ struct Records {
     starts_in_a_millisecond: BTreeMap<u64, u64>,
 }
 
-impl Sink for Queue {
-    fn attempt(&self, attempt: Attempt) {
-        let send = self.send.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if send.as_ref().is_none_or(|send| send.try_send(attempt).is_err()) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+impl Records {
+    fn read(file: &Path) -> Result<Records> {
+        let mut text = BufReader::new(zstd::Decoder::new(fs::File::open(file)?)?);
+        let (mut line, mut records) = (Vec::new(), Records::default());
+        while text.read_until(b'\n', &mut line)? > 0 {
+            let Attempt { due, start, end, outcome, .. } = serde_json::from_slice(&line)?;
+            line.clear();
+            records.all += 1;
+            *(if outcome == Outcome::Ok { &mut records.ok } else { &mut records.failed }) += 1;
+            let ms = |to: Moment| to.saturating_since(due).as_secs_f64() * 1e3;
+            records.latency.push(ms(end));
+            records.lateness.push(ms(start));
+            *records.starts_in_a_millisecond.entry(start.0 / 1_000_000).or_default() += 1;
         }
+        Ok(records)
     }
-
-    fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-}
-
-impl Recorder {
-    fn start() -> Result<Recorder> {
-        let (send, receive) = sync_channel(65_536);
-        let folder = tempfile::tempdir()?;
-        let writer = thread::Builder::new().name("recorder".into()).spawn(move || write(receive, folder.path()))?;
-        Ok(Recorder { queue: Arc::new(Queue { send: Mutex::new(Some(send)), dropped: AtomicU64::new(0) }), writer })
-    }
-
-    fn sink(&self) -> Arc<dyn Sink> {
-        Arc::clone(&self.queue) as Arc<dyn Sink>
-    }
-
-    fn finish(self) -> Result<Records> {
-        self.queue.send.lock().map_err(|_| "poisoned")?.take();
-        Ok(self.writer.join().map_err(|_| "the writer panicked")??)
-    }
-}
-
-fn write(receive: Receiver<Attempt>, folder: &Path) -> std::io::Result<Records> {
-    let file = fs::File::create(folder.join("attempts.jsonl.zst"))?;
-    let mut out = zstd::Encoder::new(file, 1)?;
-    let mut line = Vec::with_capacity(512);
-    let mut records = Records::default();
-    for attempt in receive {
-        line.clear();
-        serde_json::to_writer(&mut line, &attempt)?;
-        line.push(b'\n');
-        out.write_all(&line)?;
-        records.all += 1;
-        *(if attempt.outcome == Outcome::Ok { &mut records.ok } else { &mut records.failed }) += 1;
-        // Enough for every quantile asked for; what is kept must not be the memory that is measured.
-        if records.latency.len() < 200_000 {
-            let ms = |from: Moment, to: Moment| to.saturating_since(from).as_secs_f64() * 1e3;
-            records.latency.push(ms(attempt.due, attempt.end));
-            records.lateness.push(ms(attempt.due, attempt.start));
-            *records.starts_in_a_millisecond.entry(attempt.start.0 / 1_000_000).or_default() += 1;
-        }
-    }
-    out.finish()?;
-    Ok(records)
 }
 
 fn quantile(values: &mut [f64], quantile: f64) -> f64 {
