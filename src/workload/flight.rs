@@ -120,13 +120,12 @@ impl<C: Client> Flight<C> {
         shared.operations.on_send(job);
         let value = shared.operations.value(job, self.op, number);
         let call = Call { op: self.op, attempt: number, job, value, operations: &shared.operations };
-        let until = (start + shared.attempt_timeout).min(self.attempts.deadline());
-        let until = shared.clock.instant(until);
+        let over = lane.timer.sleep_until((start + shared.attempt_timeout).min(self.attempts.deadline()));
         Box::pin(async move {
-            let attempt = lane.client.attempt(call, Arc::clone(&progress));
-            match tokio::time::timeout_at(until, attempt).await {
-                Ok(answer) => answer,
-                Err(_) => Answer::new(Outcome::Timeout, progress.applied()),
+            tokio::select! {
+                biased;
+                answer = lane.client.attempt(call, Arc::clone(&progress)) => answer,
+                () = over => Answer::new(Outcome::Timeout, progress.applied()),
             }
         })
     }

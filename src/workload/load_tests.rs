@@ -270,6 +270,22 @@ async fn what_is_open_at_the_cut_is_recorded_and_the_threads_end() {
 }
 
 #[tokio::test]
+async fn a_time_out_is_as_long_as_it_says() {
+    let server = echo_server(|_| Echo::Silence).await;
+    let kept = Arc::new(Kept::default());
+    let mut plan = plan(tcp(4), frames());
+    plan.attempt_timeout = Span(Duration::from_micros(20_300));
+    Load::start(spec(plan, server, MS(250), &kept)).unwrap().drained().await;
+    let mut over: Vec<Duration> = kept.0.lock().unwrap().iter().map(|r| r.end.saturating_since(r.start)).collect();
+    over.sort();
+    assert_eq!(over.len(), 100);
+    assert!(over[0] >= Duration::from_micros(20_300), "none is cut short: {over:?}");
+    // A wheel of milliseconds ends them a millisecond late on average. Of these the best quarter is looked at, since
+    // the rest says how busy the machine is.
+    assert!(over[25] < Duration::from_micros(20_700), "{over:?}");
+}
+
+#[tokio::test]
 async fn more_than_the_target_permits_is_refused_and_retries_stay_below() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let kept = Arc::new(Kept::default());

@@ -1,8 +1,9 @@
 //! A timer for the load's own threads that is a hundred times finer than the runtime's.
 //!
-//! The runtime's wheel ticks each millisecond, so operations at 5,000/s would leave in bursts of five. This one is a
-//! `timerfd` in the runtime's own epoll, and a sorted map of who waits: one wake-up an operation, some 20 µs late.
-//! Time-outs stay on the wheel: they are set for each attempt, hardly ever fire, and a millisecond does not matter.
+//! The runtime's wheel ticks each millisecond, so operations at 5,000/s would leave in bursts of five, and a time-out
+//! of 20 ms would be one of 21. This one is a `timerfd` in the runtime's own epoll, and a sorted map of who waits: one
+//! wake-up an operation, some 20 µs late. Most waits are time-outs that never come: they cost an entry in the map, and
+//! hardly ever a call to the kernel, since something else is due before.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -41,7 +42,7 @@ impl Timer {
     /// Waits until the moment; at once if it has passed.
     pub(crate) fn sleep_until(&self, at: Moment) -> Sleep {
         match self {
-            Timer::Fine(timer) => Sleep::Fine(FineSleep { timer: Arc::clone(timer), at, id: None }),
+            Timer::Fine(timer) => Sleep::Fine(FineSleep { timer: Arc::clone(timer), at, waits: None }),
             Timer::Wheel(clock) => Sleep::Wheel(Box::pin(tokio::time::sleep_until(clock.instant(at)))),
         }
     }
@@ -83,7 +84,8 @@ struct Waiting {
 pub(crate) struct FineSleep {
     timer: Arc<Fine>,
     at: Moment,
-    id: Option<u64>,
+    /// Its place in the map, and whom it wakes.
+    waits: Option<(u64, Waker)>,
 }
 
 impl FineSleep {
@@ -92,16 +94,20 @@ impl FineSleep {
         if now >= self.at {
             return Poll::Ready(());
         }
+        // An attempt is polled whenever its socket has news, nearly always by the same task.
+        if self.waits.as_ref().is_some_and(|(_, waker)| waker.will_wake(context.waker())) {
+            return Poll::Pending;
+        }
         let mut waiting = self.timer.waiting();
-        let id = *self.id.get_or_insert_with(|| {
-            waiting.next_id += 1;
-            waiting.next_id
-        });
-        waiting
-            .wakers
-            .entry((self.at, id))
-            .and_modify(|waker| waker.clone_from(context.waker()))
-            .or_insert_with(|| context.waker().clone());
+        let id = match self.waits {
+            Some((id, _)) => id,
+            None => {
+                waiting.next_id += 1;
+                waiting.next_id
+            }
+        };
+        waiting.wakers.insert((self.at, id), context.waker().clone());
+        self.waits = Some((id, context.waker().clone()));
         if waiting.armed.is_none_or(|armed| self.at < armed) {
             self.timer.arm(&mut waiting, self.at, now);
         }
@@ -111,7 +117,7 @@ impl FineSleep {
 
 impl Drop for FineSleep {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
+        if let Some((id, _)) = self.waits {
             self.timer.waiting().wakers.remove(&(self.at, id));
         }
     }
