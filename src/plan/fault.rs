@@ -302,6 +302,14 @@ pub enum Toxic {
         /// How much a loss raises the chance of the next.
         correlation: Share,
     },
+    /// Whole chunks are taken out of the stream, which has holes then: what Toxiproxy calls `packet_loss`. Only its API
+    /// makes it.
+    ChunkLoss {
+        /// The share of chunks taken out.
+        loss: Share,
+        /// Added to it for a chunk right after one that was taken out.
+        correlation: Share,
+    },
     /// Chunks are cut into small ones, with a wait between.
     Slicer {
         /// The mean size.
@@ -345,6 +353,7 @@ impl Toxic {
             Toxic::Latency { .. } => "latency",
             Toxic::Bandwidth { .. } => "bandwidth",
             Toxic::PacketLoss { .. } => "packet_loss",
+            Toxic::ChunkLoss { .. } => "chunk_loss",
             Toxic::Slicer { .. } => "slicer",
             Toxic::SlowClose { .. } => "slow_close",
             Toxic::Timeout { .. } => "timeout",

@@ -423,6 +423,7 @@ fn describe_toxic(toxic: &Toxic) -> String {
         Toxic::Latency { add, jitter, .. } => format!("latency +{add} ± {jitter}"),
         Toxic::Bandwidth { rate } => format!("bandwidth {rate}"),
         Toxic::PacketLoss { loss, .. } => format!("packet loss {loss}"),
+        Toxic::ChunkLoss { loss, .. } => format!("{loss} of chunks lost"),
         Toxic::Slicer { size, .. } => format!("slices of {size}"),
         Toxic::SlowClose { delay } => format!("close delayed by {delay}"),
         Toxic::Timeout { after } if after.0.is_zero() => "silence".to_owned(),

@@ -75,7 +75,8 @@ impl Checker<'_> {
             FaultKind::Toxic(LinkFault { links, toxic, .. }) => {
                 self.check_fault_links(name, kind, links);
                 self.check_toxic(name, kind, toxic);
-                let damages = matches!(toxic, Toxic::Corrupt { .. } | Toxic::LimitData { .. });
+                let damages =
+                    matches!(toxic, Toxic::Corrupt { .. } | Toxic::LimitData { .. } | Toxic::ChunkLoss { .. });
                 if damages && !self.run.allow_data_damage {
                     self.check_damage(name, kind, links);
                 }

@@ -10,6 +10,7 @@
 //! can lose, double or reorder a byte unless it says so by its [`Answer`].
 
 mod bandwidth;
+mod chunk_loss;
 mod corrupt;
 mod latency;
 mod limit_data;
@@ -135,6 +136,7 @@ pub(super) fn behaviour(toxic: &Toxic, now: Moment) -> Box<dyn Behaviour> {
         }
         Toxic::Bandwidth { rate } => Box::new(bandwidth::Bandwidth::new(rate)),
         Toxic::PacketLoss { loss, correlation } => Box::new(packet_loss::PacketLoss::new(loss, correlation)),
+        Toxic::ChunkLoss { loss, correlation } => Box::new(chunk_loss::ChunkLoss::new(loss, correlation)),
         Toxic::Slicer { size, variation, wait } => Box::new(slicer::Slicer::new(size, variation, wait)),
         Toxic::SlowClose { delay } => Box::new(slow_close::SlowClose::new(delay)),
         Toxic::Timeout { after } => Box::new(timeout::Timeout::new(after, now)),
