@@ -40,4 +40,6 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod admin;
+
 pub mod cli;

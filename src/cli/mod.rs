@@ -6,6 +6,7 @@ mod exit;
 mod heal;
 mod init;
 mod live;
+mod proxy;
 mod report;
 mod resolve;
 mod run;
@@ -60,6 +61,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Undo what a dead run left behind: its processes and its faults.
     Heal(HealArgs),
+    /// Serve proxies with toxics over HTTP, in the place of a Toxiproxy server.
+    Proxy(proxy::ProxyArgs),
     /// Write a commented first experiment.
     Init(InitArgs),
     /// Print the JSON schema of experiment files, for editors.
@@ -212,20 +215,24 @@ impl Overrides {
 ///
 /// Returns the exit code.
 pub fn main() -> u8 {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(proxy::arguments(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() { Exit::Mistake.code() } else { Exit::Held.code() };
         }
     };
-    logs();
+    // A server's logs are its own matter.
+    if !matches!(cli.command, Command::Proxy(_)) {
+        logs();
+    }
     let exit = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Plan(args) => check::plan(args),
         Command::Report(args) => report::report(args),
         Command::Heal(args) => heal::heal(args),
+        Command::Proxy(args) => proxy::proxy(args),
         Command::Init(args) => init::init(args),
         Command::Schema => {
             write_stdout(&format!("{:#}\n", crate::plan::json_schema()));
