@@ -22,6 +22,26 @@ pub struct Variant {
     pub root: Node,
 }
 
+/// The axes of a matrix by name, sound or not, each with the names of its values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Axes {
+    /// The names of an axis's values; none where they cannot be told.
+    pub values: IndexMap<String, Option<Vec<String>>>,
+    /// The matrix could not be read at all: there may be any axis.
+    pub open: bool,
+}
+
+impl Axes {
+    fn of(matrix: &Node) -> Axes {
+        let values = |axis: &Node| axis.find(&["values"])?.map().map(|values| values.keys().cloned().collect());
+        let axes = matrix.map().into_iter().flatten();
+        Axes {
+            values: axes.map(|(name, entry)| (name.clone(), values(&entry.node))).collect(),
+            open: matrix.map().is_none() && !matrix.is_null(),
+        }
+    }
+}
+
 /// An axis as written.
 pub struct Axis {
     path: String,
@@ -49,9 +69,10 @@ impl Decode for Node {
     }
 }
 
-/// Takes `matrix` out of the tree and makes a tree of each combination, parameters filled in.
-pub(super) fn expand(mut root: Node, sources: &Sources, mistakes: &mut Mistakes) -> Vec<Variant> {
+/// Takes `matrix` out of the tree and makes a tree of each combination, parameters filled in; also which axes it names.
+pub(super) fn expand(mut root: Node, sources: &Sources, mistakes: &mut Mistakes) -> (Vec<Variant>, Axes) {
     let matrix = take(&mut root, "matrix");
+    let declared = matrix.as_ref().map(Axes::of).unwrap_or_default();
     let axes = matrix
         .as_ref()
         .and_then(|matrix| Named::<Axis>::decode(matrix, mistakes))
@@ -83,7 +104,7 @@ pub(super) fn expand(mut root: Node, sources: &Sources, mistakes: &mut Mistakes)
         let params = params_of(&variant.root);
         interpolate::params(&mut variant.root, &params, sources, mistakes);
     }
-    variants
+    (variants, declared)
 }
 
 fn check_axis(name: &str, axis: &Axis, matrix: Option<&Node>, mistakes: &mut Mistakes) {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
-pub use matrix::{Axis, Variant};
+pub use matrix::{Axes, Axis, Variant};
 pub use mistake::{At, Mistake, Mistakes, Severity, Source, Sources};
 use tree::{Entry, Node, Value};
 
@@ -66,6 +66,8 @@ pub struct Experiment {
     pub sources: Sources,
     /// The variants, in the order of the matrix; one without an axis if there is no matrix.
     pub variants: Vec<Variant>,
+    /// The axes of the matrix as written, for those who name one.
+    pub axes: Axes,
     /// Parameters as used.
     pub params: IndexMap<String, String>,
     /// What the command line changed.
@@ -131,13 +133,14 @@ pub fn parse(name: &str, text: String, overrides: &Overrides) -> Result<Experime
         root.overlay(Node { key: None, ..smoke });
     }
     let declared = set_params(&mut root, overrides, &mut mistakes);
-    let variants = matrix::expand(root, &sources, &mut mistakes);
+    let (variants, axes) = matrix::expand(root, &sources, &mut mistakes);
     let params = declared.iter().map(|(name, node)| (name.clone(), node.text().unwrap_or_default().to_owned()));
     Ok(Experiment {
         path: name.to_owned(),
         text,
         params: params.collect(),
         variants,
+        axes,
         overrides: overrides.clone(),
         sources,
         mistakes,

@@ -124,7 +124,9 @@ macro_rules! read_fields {
         $(let $flat = $flat?;)*
         $(let $field = $field?;)*
     };
-    (loose $map:ident; $($(#[doc = $about:literal])+ $field:ident $(as $key:literal)? : $ty:ty $(= $default:literal)?),* $(,)?) => {
+    (loose $map:ident; $(.. $flat:ident : $flat_ty:ty,)*
+     $($(#[doc = $about:literal])+ $field:ident $(as $key:literal)? : $ty:ty $(= $default:literal)?),* $(,)?) => {
+        $(let $flat = <$flat_ty as $crate::experiment::decode::Part>::read($map);)*
         $(let $field = read_fields!(@read $map, key!($field $($key)?), $ty $(, $default)?);)*
     };
     (@read $map:ident, $key:expr, $ty:ty, $default:literal) => { $map.field_or::<$ty>($key, $default) };

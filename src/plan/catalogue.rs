@@ -14,6 +14,10 @@ pub trait LabCatalogue {
     ///
     /// Parameters are as written in the experiment; a quantity such as `100ms` is a text.
     fn describe(&self, name: &str, params: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>>;
+
+    /// What it consists of although something is wrong with these parameters; none where nobody can tell, as for a lab
+    /// that does not exist, or whose nodes follow from the wrong parameter.
+    fn outline(&self, name: &str, params: &IndexMap<String, Value>) -> Option<LabDescription>;
 }
 
 /// What a lab consists of.
@@ -82,5 +86,9 @@ impl LabCatalogue for NoLabs {
 
     fn describe(&self, name: &str, _params: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
         Err(vec![LabError::UnknownLab { name: name.to_owned() }])
+    }
+
+    fn outline(&self, _name: &str, _params: &IndexMap<String, Value>) -> Option<LabDescription> {
+        None
     }
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::check::Checker;
+use super::check::{Checker, Known};
 use super::fault::{Edge, Fault, FaultKind, Start};
-use super::parts::Parts;
 use super::workload::Operation;
-use super::written::{Written, WrittenAllow, WrittenFault, WrittenKind, WrittenSystem};
+use super::written::{After, Written, WrittenAllow, WrittenFault, WrittenKind, WrittenSystem};
 use super::{LabCatalogue, LabDescription, LabError, PLAN_SCHEMA, Phases, Plan, RunPlan, System, Workload, variant_id};
 use crate::experiment::mistake::{Mistake, Mistakes};
 use crate::experiment::tree::Node as Tree;
@@ -157,26 +156,12 @@ impl Resolver<'_> {
             ..Plan::default()
         };
 
-        // A part that was left out because it is wrong must not be reported as unknown where it is used.
-        let written_keys = |path: &[&str]| root.find(path).and_then(Tree::map).map_or(0, indexmap::IndexMap::len);
         let mut workloads = written.workloads.map(|workloads| workloads.0).unwrap_or_default();
         let system = written.system.and_then(|system| self.system(system));
         if let Some((system, _)) = &system {
             workloads.values_mut().for_each(|workload| fill_path(workload, system));
         }
-        let whole = workloads.len() == written_keys(&["workloads"])
-            && match &system {
-                Some((System::Nodes { nodes, links }, _)) => {
-                    nodes.len() == written_keys(&["system", "nodes"])
-                        && links.len() == written_keys(&["system", "links"])
-                }
-                Some((System::Lab { .. }, lab)) => lab.is_some(),
-                None => false,
-            };
-        let parts = match &system {
-            Some((system, lab)) if whole => Some(Parts::assemble(system, lab.as_ref(), &workloads)),
-            _ => None,
-        };
+        let known = Known::of(root, system.as_ref(), &workloads);
         let phases = written.phases.unwrap_or_default();
         let faults = written.faults.map(|faults| faults.0).unwrap_or_default();
         let restart_within = system.as_ref().map_or(Duration::ZERO, |(system, _)| system.restart_within());
@@ -211,8 +196,8 @@ impl Resolver<'_> {
             sources: &self.experiment.sources,
             common: &common,
             run: &run,
-            parts: parts.as_ref(),
-            variants: &self.experiment.variants,
+            known: &known,
+            axes: &self.experiment.axes,
             repeat,
             mistakes: self.mistakes,
         }
@@ -220,7 +205,7 @@ impl Resolver<'_> {
         (common, has_system.then_some(run))
     }
 
-    /// The system, and the lab's description if it is one that has no mistakes.
+    /// The system, and the lab's description if it is one whose nodes can be told.
     fn system(&mut self, written: WrittenSystem) -> Option<(System, Option<LabDescription>)> {
         let root = &self.variant.root;
         let WrittenSystem { kind, links } = written;
@@ -251,7 +236,8 @@ impl Resolver<'_> {
                     }
                     Err(errors) => {
                         errors.into_iter().for_each(|error| self.lab_error(&name, error));
-                        Some((System::Lab { name, params }, None))
+                        let outline = self.labs.outline(&name, &params);
+                        Some((System::Lab { name, params }, outline))
                     }
                 }
             }
@@ -301,31 +287,32 @@ impl Resolver<'_> {
         for name in written.keys() {
             self.planned_at(name, &written, &mut planned, &mut Vec::new());
         }
-        let mut faults: IndexMap<String, Fault> = written
-            .into_iter()
-            .map(|(name, fault)| {
-                let planned_at = Span(planned.get(&name).copied().flatten().unwrap_or_default());
-                let start = match fault.after {
-                    Some(after) => Start::After { fault: after.fault, edge: after.edge, plus: after.plus },
-                    None => Start::At(fault.at.unwrap_or_default()),
-                };
-                let lease = fault.lease.unwrap_or_default();
-                let WrittenFault { hold, follow, kind, .. } = fault;
-                (name, Fault { start, planned_at, hold, lease, follow, kind })
-            })
-            .collect();
+        let mut without_lease = Vec::new();
+        let mut faults: IndexMap<String, Fault> = IndexMap::new();
+        for (name, fault) in written {
+            let WrittenFault { at, after, hold, follow, lease, kind: Some(kind) } = fault else { continue };
+            let start = match after.flatten() {
+                Some(After { fault, edge, plus }) => Start::After { fault, edge, plus },
+                None => Start::At(at.flatten().unwrap_or_default()),
+            };
+            let lease = lease.flatten().unwrap_or_else(|| {
+                without_lease.push(name.clone());
+                Span::default()
+            });
+            let planned_at = Span(planned.get(&name).copied().flatten().unwrap_or_default());
+            let (hold, follow) = (hold.flatten(), follow.unwrap_or_default());
+            faults.insert(name, Fault { start, planned_at, hold, lease, follow, kind });
+        }
         let end = faults.values().map(Fault::planned_end).max().unwrap_or_default() + phases.recovery.0;
-        let root = &self.variant.root;
-        for (name, fault) in &mut faults {
-            if root.find(&["faults", name, "lease"]).is_none_or(Tree::is_null) {
-                let to_the_end = end.saturating_sub(fault.planned_at.0);
-                let lasts = match (&fault.kind, fault.hold) {
-                    (_, Some(hold)) => hold.0,
-                    (FaultKind::Restart(_), None) => restart_within.max(to_the_end),
-                    (_, None) => to_the_end,
-                };
-                fault.lease = Span(lasts.saturating_add(LEASE_MARGIN));
-            }
+        for name in without_lease {
+            let fault = &mut faults[&name];
+            let to_the_end = end.saturating_sub(fault.planned_at.0);
+            let lasts = match (&fault.kind, fault.hold) {
+                (_, Some(hold)) => hold.0,
+                (FaultKind::Restart(_), None) => restart_within.max(to_the_end),
+                (_, None) => to_the_end,
+            };
+            fault.lease = Span(lasts.saturating_add(LEASE_MARGIN));
         }
         faults
     }
@@ -346,8 +333,10 @@ impl Resolver<'_> {
         let fault = faults.get(name)?;
         let root = &self.variant.root;
         let at = match &fault.after {
-            None => Some(fault.at.unwrap_or_default().0),
-            Some(after) => {
+            // What is wrong is told where it stands.
+            None => None,
+            Some(None) => Some(fault.at.flatten().unwrap_or_default().0),
+            Some(Some(after)) => {
                 let node = root.find(&["faults", name, "after"])?;
                 let other_at = node.part_at(&self.experiment.sources, 0..after.fault.len());
                 let declared = root.find(&["faults"]).and_then(Tree::map);
@@ -365,7 +354,7 @@ impl Resolver<'_> {
                     path.push(name.to_owned());
                     let before = self.planned_at(&after.fault, faults, planned, path);
                     let other = faults.get(&after.fault);
-                    let lasts = match (after.edge, other.map(|other| (other.hold, &other.kind))) {
+                    let lasts = match (after.edge, other.and_then(|other| Some((other.hold?, other.kind.as_ref()?)))) {
                         (Edge::Injected, _) => Some(Duration::ZERO),
                         (Edge::Healed, Some((Some(hold), _))) => Some(hold.0),
                         // Over at once, or as soon as the node is ready again: nobody can plan when.

@@ -19,6 +19,13 @@ pub(super) fn expectation(text: &str) -> Parsed<Expectation> {
     let (subject, subject_at) = subject(&mut cursor)?;
     let during = cursor.keyword("during").then(|| phase(&mut cursor)).transpose()?;
     let (op, op_at) = op(&mut cursor)?;
+    if let Some(late) = cursor.position_of_word("during") {
+        let rest = &text[late.end..];
+        let phase = rest.split_whitespace().next().unwrap_or("PHASE");
+        let end = rest.find(phase).map_or(late.end, |at| late.end + at + phase.len());
+        return fail(late.start..end, "`during` stands before the comparison")
+            .help(format!("write `{subject} during {phase} {op} …`"));
+    }
     let limit_start = cursor.at;
     let (limit_end, variants) = match cursor.position_of_word("where") {
         Some(word) => {

@@ -64,7 +64,7 @@ impl Checker<'_> {
 
     /// Whether what passes on a link is TLS.
     pub(super) fn carries_tls(&self, link: &str) -> bool {
-        let to = self.parts.and_then(|parts| parts.links.get(link)).map(|link| link.to.as_str());
+        let to = self.known.parts.links.get(link).map(|link| link.to.as_str());
         to.and_then(|to| self.run.system.endpoint(to)).is_some_and(Endpoint::tls)
     }
 }

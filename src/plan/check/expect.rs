@@ -6,6 +6,7 @@ use super::Checker;
 use crate::experiment::expectation::{Condition, Expectation, ExpectationError, Limit, Quantity, Subject};
 use crate::experiment::metric::{Metric, Needs, Scope};
 use crate::experiment::mistake::{Mistake, quoted};
+use crate::experiment::tree::{Node as Tree, Value};
 use crate::plan::Require;
 use crate::plan::fault::FaultKind;
 use crate::plan::system::System;
@@ -16,21 +17,27 @@ const GAP_SUCCESSES: f64 = 200.0;
 
 impl Checker<'_> {
     pub(super) fn check_expectations(&mut self) {
-        for (index, text) in self.common.expect.iter().enumerate() {
-            let index = index.to_string();
+        // As written, since a line that is no text has its place among the others.
+        let items = |list: &str| match self.root.find(&[list]).map(|list| &list.value) {
+            Some(Value::List(list)) => list.iter().enumerate().collect(),
+            _ => Vec::new(),
+        };
+        let (lines, guards) = (items("expect"), items("guards"));
+        for (index, line) in lines {
+            let (index, Some(text)) = (index.to_string(), line.text()) else { continue };
             let path = ["expect", index.as_str()];
             match Expectation::parse(text) {
                 Ok(expectation) => self.check_expectation(&path, text, &expectation),
                 Err(error) => self.grammar(&path, error),
             }
         }
-        for (index, guard) in self.run.guards.iter().enumerate() {
-            let index = index.to_string();
+        for (index, guard) in guards {
+            let (index, Some(text)) = (index.to_string(), guard.find(&["abort_if"]).and_then(Tree::text)) else {
+                continue;
+            };
             let path = ["guards", index.as_str(), "abort_if"];
-            match Condition::parse(&guard.abort_if) {
-                Ok(condition) => {
-                    self.check_subject(&path, &guard.abort_if, &condition.subject);
-                }
+            match Condition::parse(text) {
+                Ok(condition) => drop(self.check_subject(&path, text, &condition.subject)),
                 Err(error) => self.grammar(&path, error),
             }
         }
@@ -57,8 +64,8 @@ impl Checker<'_> {
     }
 
     fn check_expectation(&mut self, path: &[&str], text: &str, expectation: &Expectation) {
-        self.check_where(path, text, expectation);
-        if !expectation.speaks_of(|axis| self.run.variant.get(axis).map(String::as_str)) {
+        let known = self.check_where(path, text, expectation);
+        if known && !expectation.speaks_of(|axis| self.run.variant.get(axis).map(String::as_str)) {
             return;
         }
         let known = self.check_subject(path, text, &expectation.subject) & self.check_phase(path, text, expectation);
@@ -67,45 +74,44 @@ impl Checker<'_> {
         }
     }
 
-    /// `where` names an axis of the matrix and one of its values.
-    fn check_where(&mut self, path: &[&str], text: &str, expectation: &Expectation) {
-        for (axis, value) in &expectation.variants {
+    /// `where` names an axis of the matrix and one of its values; whether it does.
+    fn check_where(&mut self, path: &[&str], text: &str, expectation: &Expectation) -> bool {
+        let mut known = !self.axes.open;
+        for (axis, value) in expectation.variants.iter().filter(|_| !self.axes.open) {
             let clause = text.find(" where ").unwrap_or(0);
             let at = |word: &str| {
                 text[clause..].find(word).map_or(0..text.len(), |at| clause + at..clause + at + word.len())
             };
-            let axes: Vec<&str> = self.run.variant.keys().map(String::as_str).collect();
-            if !axes.contains(&axis.as_str()) {
-                let mistake =
-                    Mistake::new(self.part(path, at(axis)), format!("the matrix has no axis {}", quoted(axis)));
-                self.mistakes.add(mistake.known(axis, "axes", axes));
+            let Some(values) = self.axes.values.get(axis) else {
+                let title = format!("the matrix has no axis {}", quoted(axis));
+                let mistake = Mistake::new(self.part(path, at(axis)), title);
+                self.mistakes.add(mistake.known(axis, "axes", self.axes.values.keys().map(String::as_str)));
+                known = false;
                 continue;
-            }
-            let mut values: Vec<&str> = Vec::new();
-            for variant in self.variants {
-                let value = variant.values.get(axis).map(String::as_str);
-                values.extend(value.filter(|value| !values.contains(value)));
-            }
-            if !values.contains(&value.as_str()) {
-                let title = format!("the axis `{axis}` has no value {}", quoted(value));
-                let at = text[clause..].find('=').map_or(0..text.len(), |equals| {
-                    let start = text[clause + equals..].find(value.as_str()).map_or(clause, |at| clause + equals + at);
-                    start..start + value.len()
-                });
-                self.mistakes.add(Mistake::new(self.part(path, at), title).known(value, "values", values));
-            }
+            };
+            // An axis without values is told where it stands.
+            let Some(values) = values.as_ref().filter(|values| !values.contains(value)) else { continue };
+            known = false;
+            let title = format!("the axis `{axis}` has no value {}", quoted(value));
+            let at = text[clause..].find('=').map_or(0..text.len(), |equals| {
+                let start = text[clause + equals..].find(value.as_str()).map_or(clause, |at| clause + equals + at);
+                start..start + value.len()
+            });
+            let mistake = Mistake::new(self.part(path, at), title);
+            self.mistakes.add(mistake.known(value, "values", values.iter().map(String::as_str)));
         }
+        known
     }
 
     /// The workload and the class exist; whether they do.
     fn check_subject(&mut self, path: &[&str], text: &str, subject: &Subject) -> bool {
         let Some(name) = &subject.workload else { return true };
-        let declared = self.root.find(&["workloads"]).and_then(|node| node.map());
         let Some(workload) = self.run.workloads.get(name) else {
             // One that is there but wrong is told where it stands.
-            if !declared.is_some_and(|workloads| workloads.contains_key(name)) {
+            let declared = self.declared("workloads");
+            if !declared.contains(&name.as_str()) {
                 let at = self.part(path, 0..name.len());
-                let known = self.run.workloads.keys().map(String::as_str);
+                let known = declared;
                 let mistake = Mistake::new(at, format!("no workload is called {}", quoted(name)));
                 self.mistakes.add(mistake.known(name, "workloads", known));
             }
@@ -131,14 +137,14 @@ impl Checker<'_> {
         let at = self.part(path, start..(start + words.len()).min(text.len()));
         let of_fault = words.starts_with("fault") || words.starts_with("recovery");
         if let Some(fault) = phase.fault() {
-            let declared = self.root.find(&["faults"]).and_then(|node| node.map());
-            if declared.is_some_and(|faults| faults.contains_key(fault)) {
+            let declared = self.declared("faults");
+            if declared.contains(&fault) {
                 return true;
             }
             let start = start + words.len() - fault.len();
             let at = self.part(path, start..start + fault.len());
             let mistake = Mistake::new(at, format!("no fault is called {}", quoted(fault)));
-            self.mistakes.add(mistake.known(fault, "faults", self.run.faults.keys().map(String::as_str)));
+            self.mistakes.add(mistake.known(fault, "faults", declared));
             return false;
         }
         let length = match words.as_str() {
@@ -146,7 +152,7 @@ impl Checker<'_> {
             "recovery" => self.run.phases.recovery.0,
             _ => Duration::MAX,
         };
-        let title = if of_fault && self.run.faults.is_empty() {
+        let title = if of_fault && self.declared("faults").is_empty() {
             format!("there is no phase `{words}` without a fault")
         } else if length.is_zero() {
             format!("the phase `{words}` has no length")
@@ -160,12 +166,18 @@ impl Checker<'_> {
     /// The metric applies to this run; whether it does.
     fn check_needs(&mut self, path: &[&str], text: &str, expectation: &Expectation) -> bool {
         let metric = expectation.subject.metric;
-        let stateful = self.subjects(&expectation.subject).any(|(_, workload)| workload.operation.is_stateful());
-        let faults = !self.run.faults.is_empty();
+        // Nobody knows of one that could not be read.
+        let unread = self.run.workloads.len() < self.declared("workloads").len();
+        let stateful =
+            unread || self.subjects(&expectation.subject).any(|(_, workload)| workload.operation.is_stateful());
+        let declared_faults = self.declared("faults").len();
+        let faults = declared_faults > 0;
         // A check that could not be read is told where it stands.
         let checks = self.root.find(&["checks"]).is_some_and(|checks| checks.size() > 1);
         let probe = match &self.run.system {
-            System::Nodes { nodes, .. } => nodes.values().any(|node| node.probe.is_some()),
+            System::Nodes { nodes, .. } => {
+                self.known.whole().is_none() || nodes.values().any(|node| node.probe.is_some())
+            }
             System::Lab { .. } => true,
         };
         let lacks = match metric.needs() {
@@ -188,7 +200,8 @@ impl Checker<'_> {
         }
         // An action's hit set is nothing that the run knows.
         let hits = |kind: &FaultKind| !matches!(kind, FaultKind::Action { .. });
-        if metric == Metric::FailoverLatency && !self.run.faults.values().any(|fault| hits(&fault.kind)) {
+        let unread = self.run.faults.len() < declared_faults;
+        if metric == Metric::FailoverLatency && !unread && !self.run.faults.values().any(|fault| hits(&fault.kind)) {
             let at = self.part(path, metric_range(text, metric));
             let title = "`failover_latency` does not apply: no fault here hits a node or a link of the run";
             self.mistakes.add(Mistake::new(at, title).label("an action's reach is not known"));
@@ -230,6 +243,11 @@ impl Checker<'_> {
             }
         }
         warnings.into_iter().for_each(|warning| self.mistakes.add(warning.warning()));
+    }
+
+    /// The names under a key of the file, of what is sound and of what is not.
+    fn declared(&self, key: &str) -> Vec<&'_ str> {
+        self.root.find(&[key]).and_then(Tree::map).into_iter().flatten().map(|(name, _)| name.as_str()).collect()
     }
 
     /// The workloads that a subject speaks of.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::Checker;
-use crate::experiment::mistake::{Mistake, quoted};
+use crate::experiment::decode::Decode;
+use crate::experiment::mistake::{Mistake, Mistakes, quoted};
 use crate::experiment::tree::Node as Tree;
 use crate::plan::fault::{Fault, FaultKind, LinkFault, Links, NodeFault, Selector, Toxic};
 use crate::plan::parts::{LiveLabels, PartKind, Parts};
@@ -21,6 +22,7 @@ impl Checker<'_> {
             self.check_time(name, fault);
             self.check_kind(name, fault);
         }
+        self.check_names_of_broken();
         if self.run.load_duration() > LONGEST_RUN {
             let (mut path, mut longest) = (vec!["phases"], self.run.phases.baseline.0.max(self.run.phases.recovery.0));
             for (name, fault) in &self.run.faults {
@@ -30,6 +32,30 @@ impl Checker<'_> {
             }
             let title = format!("this run lasts {}", Span(self.run.load_duration()));
             self.at(&path, title, "a run lasts 24h at most");
+        }
+    }
+
+    /// The names in faults that could not be read as a whole.
+    fn check_names_of_broken(&mut self) {
+        for (name, entry) in self.root.find(&["faults"]).and_then(Tree::map).into_iter().flatten() {
+            if self.run.faults.contains_key(name) {
+                continue;
+            }
+            for (kind, body) in entry.node.map().into_iter().flatten() {
+                for (key, part) in body.node.map().into_iter().flatten() {
+                    // What is wrong with its form was told.
+                    let told = &mut Mistakes::default();
+                    match key.as_str() {
+                        "links" => drop(Links::decode(&part.node, told).map(|links| {
+                            self.check_fault_links(name, kind, &links);
+                        })),
+                        "nodes" | "a" | "b" => drop(Selector::decode(&part.node, told).map(|selector| {
+                            self.check_selector(&["faults", name, kind, key], &selector);
+                        })),
+                        _ => {}
+                    }
+                }
+            }
         }
     }
 
@@ -57,7 +83,7 @@ impl Checker<'_> {
                 let label = format!("shorter than `for: {hold}`");
                 self.at(&["faults", name, "lease"], format!("the lease of `{name}` ends before the fault"), label);
             }
-            None if !happens_once(&fault.kind) && self.run.phases.recovery.0.is_zero() => {
+            None if !happens_once(&fault.kind) && !written("for") && self.run.phases.recovery.0.is_zero() => {
                 self.key(
                     &["faults", name],
                     format!("`{name}` is over at once"),
@@ -97,7 +123,7 @@ impl Checker<'_> {
             }
             FaultKind::Http(http) => {
                 let hit = self.check_fault_links(name, kind, &http.links);
-                let Some(parts) = self.parts else { return };
+                let Some(parts) = self.known.whole() else { return };
                 if let Some(link) = hit.iter().find(|link| self.carries_tls(link)) {
                     let mistake = self
                         .mistake(&path("links"), format!("the link `{link}` carries TLS"))
@@ -115,7 +141,7 @@ impl Checker<'_> {
             }
             FaultKind::Partition { a, b, direction, .. } => {
                 let known = self.check_selector(&path("a"), a) & self.check_selector(&path("b"), b);
-                let Some(parts) = self.parts.filter(|_| known) else { return };
+                let Some(parts) = self.known.whole().filter(|_| known) else { return };
                 let (left, right) = parts.sides(a, b, &LiveLabels::new());
                 if let Some(both) = left.iter().find(|node| right.contains(node)) {
                     self.key(&path("b"), format!("`{both}` is on both sides of the partition `{name}`"), "");
@@ -152,7 +178,7 @@ impl Checker<'_> {
 
     /// Corrupting what an endpoint stores is nothing that a proxy can heal.
     fn check_damage(&mut self, name: &str, kind: &str, links: &Links) {
-        let Some(parts) = self.parts else { return };
+        let Some(parts) = self.known.whole() else { return };
         let endpoint = links_of(parts, links).into_iter().find_map(|link| {
             let to = &parts.links.get(link)?.to;
             (parts.nodes.get(to)?.kind == PartKind::Endpoint).then_some(to)
@@ -168,12 +194,12 @@ impl Checker<'_> {
 
     /// Checks the links of a fault; those that it hits at the start.
     fn check_fault_links<'l>(&mut self, name: &str, kind: &str, links: &'l Links) -> Vec<&'l str> {
-        let Some(parts) = self.parts else { return Vec::new() };
+        let parts = &self.known.parts;
         let path = ["faults", name, kind, "links"];
         match links {
             Links::Named(names) => {
                 for (index, link) in names.iter().enumerate() {
-                    if parts.links.contains_key(link) {
+                    if self.known.may_be_link(link) {
                         continue;
                     }
                     let index = index.to_string();
@@ -181,14 +207,14 @@ impl Checker<'_> {
                     let path = if self.root.find(&item).is_some() { &item[..] } else { &path[..] };
                     let title = format!("no link is called {}", quoted(link));
                     let mistake = self.mistake(path, title);
-                    self.mistakes.add(mistake.known(link, "links", parts.links.keys().map(String::as_str)));
+                    self.mistakes.add(mistake.known(link, "links", self.known.links()));
                 }
                 names.iter().map(String::as_str).collect()
             }
             Links::Between { from, to } => {
                 let known = self.check_selector(&["faults", name, kind, "links", "from"], from)
                     & self.check_selector(&["faults", name, kind, "links", "to"], to);
-                if known && links_of(parts, links).is_empty() {
+                if known && self.known.whole().is_some() && links_of(parts, links).is_empty() {
                     let ends = |selector| parts.select(selector, &LiveLabels::new()).join(", ");
                     let title = format!("no link leads from {} to {}", ends(from), ends(to));
                     self.at(&path, title, "from the node that dials to the node that is dialled");
@@ -203,7 +229,7 @@ impl Checker<'_> {
         if !self.check_selector(&path, &fault.nodes) {
             return;
         }
-        let Some(parts) = self.parts else { return };
+        let Some(parts) = self.known.whole() else { return };
         let hit = parts.select(&fault.nodes, &LiveLabels::new());
         // `all` is every node of the system; whoever is named must be one that the run holds in its hands.
         let named = !matches!(fault.nodes, Selector::All);
@@ -223,10 +249,10 @@ impl Checker<'_> {
 
     /// Whether every name and label of a selector is known.
     fn check_selector(&mut self, path: &[&str], selector: &Selector) -> bool {
-        let Some(parts) = self.parts else { return false };
+        let parts = &self.known.parts;
         match selector {
             Selector::All => true,
-            Selector::Node(name) if parts.nodes.contains_key(name) => true,
+            Selector::Node(name) if self.known.open_nodes || parts.nodes.contains_key(name) => true,
             Selector::Node(name) => {
                 let title = format!("no node is called {}", quoted(name));
                 let mistake = self.mistake(path, title);
@@ -246,6 +272,9 @@ impl Checker<'_> {
     }
 
     fn check_labels(&mut self, path: &[&str], parts: &Parts, labels: &IndexMap<String, String>) -> bool {
+        if self.known.open_nodes || self.known.open_labels {
+            return true;
+        }
         let mut known = true;
         for (label, value) in labels {
             let mut values: Vec<&str> = Vec::new();
@@ -270,7 +299,7 @@ impl Checker<'_> {
             }
         }
         let selector = Selector::Labels(labels.clone());
-        if known && parts.select(&selector, &LiveLabels::new()).is_empty() {
+        if known && self.known.whole().is_some() && parts.select(&selector, &LiveLabels::new()).is_empty() {
             known = false;
             self.at(path, "no node has all of these labels", "each is known, but of different nodes");
         }

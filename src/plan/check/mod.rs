@@ -3,15 +3,17 @@
 mod endpoints;
 mod expect;
 mod faults;
+mod known;
 mod permission;
 mod system;
 mod workloads;
 
-use super::parts::Parts;
 use super::{Plan, RunPlan};
 use crate::experiment::mistake::{At, Mistake, Mistakes, Sources};
 use crate::experiment::tree::Node;
-use crate::experiment::{Variant, decode};
+use crate::experiment::{Axes, decode};
+
+pub(super) use known::Known;
 
 /// Checks one variant; mistakes point into its tree.
 pub(super) struct Checker<'a> {
@@ -23,10 +25,10 @@ pub(super) struct Checker<'a> {
     pub(super) common: &'a Plan,
     /// The run, without what could not be read.
     pub(super) run: &'a RunPlan,
-    /// Its parts; none where some could not be read, so that no name can be called unknown.
-    pub(super) parts: Option<&'a Parts>,
-    /// All variants, for `where`.
-    pub(super) variants: &'a [Variant],
+    /// Its nodes and links, as far as they can be told.
+    pub(super) known: &'a Known,
+    /// The axes of the matrix, for `where`.
+    pub(super) axes: &'a Axes,
     /// How often each variant is run.
     pub(super) repeat: u32,
     /// Where mistakes go.

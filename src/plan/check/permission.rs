@@ -2,8 +2,7 @@
 
 use super::Checker;
 use crate::experiment::mistake::Mistake;
-use crate::plan::Action;
-use crate::plan::fault::FaultKind;
+use crate::experiment::tree::{Node as Tree, Value};
 use crate::plan::host::Host;
 use crate::plan::system::System;
 
@@ -16,23 +15,24 @@ impl Checker<'_> {
                 }
             }
         }
-        for (name, fault) in &self.run.faults {
-            if let FaultKind::Action { action, undo } = &fault.kind {
-                for key in ["http", "undo"] {
-                    let action = if key == "http" { Some(action) } else { undo.as_ref() };
-                    if let Some(Action::Http { url, .. }) = action {
-                        let path = match key {
-                            "http" => vec!["faults", name, "http", "url"],
-                            _ => vec!["faults", name],
-                        };
-                        self.check_host(&path, Host::of_url(url));
-                    }
-                }
+        // Requests as written: each has its place, also beside one that could not be read.
+        let mut urls: Vec<Vec<String>> = Vec::new();
+        for (name, entry) in self.root.find(&["faults"]).and_then(Tree::map).into_iter().flatten() {
+            urls.push(vec!["faults".into(), name.clone(), "http".into(), "url".into()]);
+            for kind in entry.node.map().into_iter().flat_map(indexmap::IndexMap::keys) {
+                let undo = ["faults", name, kind, "undo", "http", "url"];
+                urls.push(undo.map(str::to_owned).to_vec());
             }
         }
-        for (index, check) in self.run.checks.iter().enumerate() {
-            if let Action::Http { url, .. } = &check.action {
-                self.check_host(&["checks", &index.to_string(), "http", "url"], Host::of_url(url));
+        if let Some(Value::List(checks)) = self.root.find(&["checks"]).map(|checks| &checks.value) {
+            urls.extend(
+                (0..checks.len()).map(|index| vec!["checks".into(), index.to_string(), "http".into(), "url".into()]),
+            );
+        }
+        for path in &urls {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            if let Some(url) = self.root.find(&path).and_then(Tree::text) {
+                self.check_host(&path, Host::of_url(url));
             }
         }
         self.check_rates();
@@ -53,14 +53,16 @@ impl Checker<'_> {
 
     /// What is sent to an allowed host must stay under its rate.
     fn check_rates(&mut self) {
-        for (index, allow) in self.run.allow.iter().enumerate() {
+        let written = self.root.find(&["allow"]).map(|allow| &allow.value);
+        for allow in &self.run.allow {
             let users = self.run.workloads.iter().filter(|(_, workload)| {
                 self.run.system.endpoint(&workload.to).is_some_and(|endpoint| endpoint.host().name == allow.host)
             });
             let wanted: f64 = users.filter_map(|(_, workload)| workload.arrival.peak()).map(|rate| rate.get()).sum();
             if wanted > allow.max_rate.get() {
-                let index = index.to_string();
-                let at = self.root.at(&["allow", &index, "max_rate"]);
+                let Some(Value::List(written)) = written else { continue };
+                let of_host = |item: &&Tree| item.find(&["host"]).and_then(Tree::text) == Some(&allow.host);
+                let Some(at) = written.iter().find(of_host).map(|item| item.at(&["max_rate"])) else { continue };
                 let title = format!("the workloads want {wanted}/s of `{}`", allow.host);
                 self.mistakes.add(Mistake::new(at, title).label("more than this allows, before any retry"));
             }

@@ -31,7 +31,7 @@ impl Checker<'_> {
             );
         }
         if process.listen.is_none() {
-            let dialled = self.parts.is_some_and(|parts| parts.links.values().any(|link| link.to == name));
+            let dialled = self.known.parts.links.values().any(|link| link.to == name);
             let why = match &process.ready.when {
                 ReadyWhen::Listening => Some("it counts as ready once it listens"),
                 ReadyWhen::Http(_) => Some("it counts as ready once it answers a GET"),
@@ -53,29 +53,39 @@ impl Checker<'_> {
         }
     }
 
+    /// Looks at the links as written: a name can be wrong in one that has other mistakes too.
     fn check_links(&mut self) {
-        let Some(parts) = self.parts else { return };
-        let System::Nodes { nodes, links } = &self.run.system else { return };
-        for (name, link) in links {
+        if self.known.open_nodes || matches!(self.run.system, System::Lab { .. }) {
+            return;
+        }
+        let nodes: Vec<&str> = self.known.system_nodes().collect();
+        let links = self.root.find(&["system", "links"]).and_then(Tree::map);
+        for (name, entry) in links.into_iter().flatten() {
             let path = |key| ["system", "links", name.as_str(), key];
-            if !nodes.contains_key(&link.to) {
-                let title = format!("no node is called {}", quoted(&link.to));
-                let mistake = self.mistake(&path("to"), title);
-                self.mistakes.add(mistake.known(&link.to, "nodes", nodes.keys().map(String::as_str)));
+            let end = |key| entry.node.find(&[key]).filter(|node| !node.is_null()).and_then(Tree::text);
+            let (from, to) = (end("from"), end("to"));
+            if let Some(to) = to.filter(|to| !nodes.contains(to)) {
+                let mistake = self.mistake(&path("to"), format!("no node is called {}", quoted(to)));
+                self.mistakes.add(mistake.known(to, "nodes", nodes.iter().copied()));
             }
-            if link.from == link.to {
-                self.at(&path("to"), format!("the link `{name}` leads from `{}` to itself", link.to), "");
+            if let Some(to) = to.filter(|_| from == to) {
+                self.at(&path("to"), format!("the link `{name}` leads from `{to}` to itself"), "");
             }
-            if parts.nodes.get(&link.from).is_some_and(|from| from.kind == PartKind::Outside)
-                && let Some(meant) = nearest(&link.from, nodes.keys().map(String::as_str))
+            let stranger =
+                |from: &&str| self.known.parts.nodes.get(*from).is_none_or(|node| node.kind == PartKind::Outside);
+            if let Some(from) = from.filter(stranger)
+                && let Some(meant) = nearest(from, nodes.iter().copied())
             {
-                let title = format!("no node is called {}", quoted(&link.from));
+                let title = format!("no node is called {}", quoted(from));
                 let label = "taken for a client outside the run, which dials the link itself";
                 let mistake = self.mistake(&path("from"), title).label(label).warning();
                 self.mistakes.add(mistake.help(format!("did you mean `{meant}`?")));
             }
+            let workloads = self.root.find(&["workloads"]).and_then(Tree::map).into_iter().flatten();
+            let namesake =
+                workloads.filter_map(|(workload, entry)| Some((workload, entry.node.find(&["to"])?.text()?)));
             if let Some((workload, _)) =
-                self.run.workloads.iter().find(|(workload, w)| workload_link(workload, &w.to) == *name)
+                namesake.into_iter().find(|(workload, to)| workload_link(workload, to) == *name)
             {
                 let title = format!("the link `{name}` has the name of the workload `{workload}`'s own link");
                 self.key(&["system", "links", name], title, "choose another name");
@@ -112,8 +122,7 @@ impl Checker<'_> {
 
     /// What is wrong with a name that only the running system knows, asked for by a process or by something else.
     fn run_time_mistake(&self, name: &str, at: At, process: Option<&str>) -> Option<Mistake> {
-        let parts = self.parts?;
-        let (what, part, field, known): (_, _, _, Vec<&str>) = match (RunTimeName::parse(name)?, process) {
+        let (what, part, field, known, open): (_, _, _, Vec<&str>, _) = match (RunTimeName::parse(name)?, process) {
             (RunTimeName::Dir, Some(_)) => return None,
             (RunTimeName::Dir, None) => {
                 return Some(Mistake::new(at, "`${dir}` is the folder of a process").label("not of this"));
@@ -122,16 +131,17 @@ impl Checker<'_> {
             (RunTimeName::Node { name: "self", .. }, None) => {
                 return Some(Mistake::new(at, "`self` is the process that asks").label("this is none"));
             }
-            (RunTimeName::Node { name: "self", field }, Some(process)) => ("node", process, field, vec![process]),
+            (RunTimeName::Node { name: "self", field }, Some(process)) => {
+                ("node", process, field, vec![process], false)
+            }
             (RunTimeName::Link { name, field }, _) => {
-                ("link", name, field, parts.links.keys().map(String::as_str).collect())
+                ("link", name, field, self.known.links().collect(), self.known.may_be_link(name))
             }
             (RunTimeName::Node { name, field }, _) => {
-                let system = parts.nodes.iter().filter(|(_, node)| node.kind.is_system());
-                ("node", name, field, system.map(|(name, _)| name.as_str()).collect())
+                ("node", name, field, self.known.system_nodes().collect(), self.known.open_nodes)
             }
         };
-        if !known.contains(&part) {
+        if !open && !known.contains(&part) {
             let title = format!("there is no {what} called {}", quoted(part));
             return Some(Mistake::new(at, title).known(part, &format!("{what}s"), known));
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::experiment::mistake::{Mistake, quoted};
+use crate::experiment::tree::Node as Tree;
 use crate::plan::parts::PartKind;
 use crate::plan::retry::{Jitter, RetryPolicy, Schedule};
 use crate::plan::workload::{Arrival, Client, Operation, Workload};
@@ -15,35 +16,40 @@ impl Checker<'_> {
             let mistake = Mistake::new(at, "nothing uses the system").label("expected a workload under `workloads:`");
             self.mistakes.add(mistake);
         }
-        for (name, workload) in &self.run.workloads {
+        // As written: a name can be wrong in a workload that has other mistakes too.
+        for (name, entry) in self.root.find(&["workloads"]).and_then(Tree::map).into_iter().flatten() {
             self.check_name(name);
-            self.check_target(name, workload);
+            if let Some(to) = entry.node.find(&["to"]).filter(|to| !to.is_null()).and_then(Tree::text) {
+                self.check_target(name, to);
+            }
+        }
+        for (name, workload) in &self.run.workloads {
             self.check_client(name, workload);
             self.check_patience(name, workload);
         }
     }
 
     fn check_name(&mut self, name: &str) {
+        let taken = self.known.parts.nodes.get(name).is_some_and(|node| node.kind.is_system());
         // `probe` is the harness's own.
-        let taken = self.parts.and_then(|parts| parts.nodes.get(name)).is_some_and(|node| node.kind.is_system());
         if taken || name == crate::plan::system::PROBE {
             self.key(&["workloads", name], format!("`{name}` is also a node"), "a workload needs a name of its own");
         }
     }
 
-    fn check_target(&mut self, name: &str, workload: &Workload) {
-        let Some(parts) = self.parts else { return };
+    fn check_target(&mut self, name: &str, to: &str) {
+        let parts = &self.known.parts;
         let entries = || parts.nodes.iter().filter(|(_, node)| node.entry).map(|(name, _)| name.as_str());
-        if entries().any(|entry| entry == workload.to) {
+        if self.known.open_nodes || entries().any(|entry| entry == to) {
             return;
         }
-        let title = match parts.nodes.get(&workload.to).map(|node| node.kind) {
-            Some(PartKind::Lab) => format!("workloads do not use `{}` of this lab", workload.to),
-            Some(PartKind::Workload) => format!("`{}` is a workload itself", workload.to),
-            _ => format!("no node is called {}", quoted(&workload.to)),
+        let title = match parts.nodes.get(to).map(|node| node.kind) {
+            Some(PartKind::Lab) => format!("workloads do not use `{to}` of this lab"),
+            Some(PartKind::Workload) => format!("`{to}` is a workload itself"),
+            _ => format!("no node is called {}", quoted(to)),
         };
         let mistake = self.mistake(&["workloads", name, "to"], title);
-        self.mistakes.add(mistake.known(&workload.to, "nodes that a workload may use", entries()));
+        self.mistakes.add(mistake.known(to, "nodes that a workload may use", entries()));
     }
 
     fn check_client(&mut self, name: &str, workload: &Workload) {

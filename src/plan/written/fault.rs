@@ -14,14 +14,14 @@ use crate::plan::fault::{
 };
 use crate::units::{ByteRate, Bytes, Share, Span};
 
-/// A fault as written.
+/// A fault as written, with none for what is wrong: the rest of it can still be checked.
 pub(in crate::plan) struct WrittenFault {
-    pub(in crate::plan) at: Option<Span>,
-    pub(in crate::plan) after: Option<After>,
-    pub(in crate::plan) hold: Option<Span>,
-    pub(in crate::plan) follow: bool,
-    pub(in crate::plan) lease: Option<Span>,
-    pub(in crate::plan) kind: FaultKind,
+    pub(in crate::plan) at: Option<Option<Span>>,
+    pub(in crate::plan) after: Option<Option<After>>,
+    pub(in crate::plan) hold: Option<Option<Span>>,
+    pub(in crate::plan) follow: Option<bool>,
+    pub(in crate::plan) lease: Option<Option<Span>>,
+    pub(in crate::plan) kind: Option<FaultKind>,
 }
 
 record! {
@@ -39,7 +39,7 @@ record! {
         follow: bool = "false",
         /// The time after which it is healed whatever the harness does. Default: 10 s longer than it is planned to last.
         lease: Option<Span>,
-    } => WrittenFault { at, after, hold, follow, lease, kind }
+    } => loose WrittenFault { at, after, hold, follow, lease, kind }
 }
 
 /// `cut.healed + 1s`.

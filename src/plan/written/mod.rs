@@ -19,7 +19,7 @@ use crate::experiment::tree::{Node, Value};
 use crate::plan::host::Host;
 use crate::units::{Rate, Share, Span};
 
-pub(super) use fault::WrittenFault;
+pub(super) use fault::{After, WrittenFault};
 pub(super) use system::{WrittenKind, WrittenSystem};
 
 /// The experiment as a whole, with none for what is wrong.
