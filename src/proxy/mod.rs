@@ -19,7 +19,9 @@ mod kernel;
 mod link;
 mod peers;
 mod reach;
+mod shared;
 mod stage;
+mod strike;
 mod toxic;
 mod worker;
 
@@ -28,8 +30,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use engine::Engine;
-pub use link::{ConnectionInfo, Evidence, Link, LinkSpec, Strike, StrikeId, Struck};
+pub use link::{Link, LinkSpec};
 pub use reach::Reach;
+pub use shared::ConnectionInfo;
+pub use strike::{Evidence, Strike, StrikeId, Struck};
 
 /// What can go wrong with links.
 #[derive(Debug, thiserror::Error)]

@@ -9,10 +9,10 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, SocketFlags, acceptfrom_with};
 
+use super::active::{ActiveHttp, ActiveReach, ActiveToxic};
 use super::connection::{Connection, Life, Todo};
 use super::side::Side;
 use super::slab::Key;
-use super::strikes::{ActiveHttp, ActiveReach, ActiveToxic};
 use super::{ACCEPT_PAUSE, Alarm, DROPS_TICK, Token, Worker};
 use crate::event::Mechanism;
 use crate::permit::Permit;
@@ -20,8 +20,8 @@ use crate::plan::fault::Direction;
 use crate::proxy::counters::Closing;
 use crate::proxy::http::{HttpFaults, Tap};
 use crate::proxy::kernel::{self, Filter};
-use crate::proxy::link::LinkShared;
 use crate::proxy::reach::{Door, Reach, Regime};
+use crate::proxy::shared::LinkShared;
 
 /// Connections accepted in one turn.
 const ACCEPTS: usize = 64;

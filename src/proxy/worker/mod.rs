@@ -8,6 +8,7 @@
 //! loop { wait for events, alarms or orders ─▶ sockets ─▶ those whose turn comes again ─▶ alarms ─▶ orders }
 //! ```
 
+mod active;
 mod connection;
 mod dial;
 mod links;
@@ -38,7 +39,7 @@ use self::slab::Slab;
 use self::sleep::Sleeper;
 use self::timers::Timers;
 use super::counters::Closing;
-use super::link::ConnectionInfo;
+use super::shared::ConnectionInfo;
 use crate::clock::{Moment, RunClock};
 use crate::event::Mechanism;
 

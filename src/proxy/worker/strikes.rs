@@ -2,102 +2,24 @@
 
 use std::time::Duration;
 
+use super::active::{ActiveHttp, ActiveReach, ActiveToxic};
 use super::connection::{Connection, Life, Todo};
 use super::links::LinkState;
 use super::slab::Key;
-use super::{Alarm, Tools, Worker};
+use super::{Alarm, Worker};
 use crate::clock::Moment;
-use crate::event::{LinkCounters, Mechanism};
+use crate::event::Mechanism;
 use crate::plan::fault::{Direction, Toxic};
 use crate::proxy::chain::{Tally, ToxicId};
 use crate::proxy::counters::Closing;
 use crate::proxy::http::HttpFaultId;
 use crate::proxy::kernel::Filter;
-use crate::proxy::link::{Evidence, Strike, StrikeId, Struck};
 use crate::proxy::reach::Reach;
-use crate::seed::{Dice, Seed};
+use crate::proxy::strike::{Evidence, Strike, StrikeId, Struck};
+use crate::seed::Seed;
 
 /// Connections are dropped in portions, so that a share a second is not a blow each second.
 const DROP_TICK: Duration = Duration::from_millis(100);
-
-/// A toxic in force on a link.
-#[derive(Debug)]
-pub(super) struct ActiveToxic {
-    id: u64,
-    name: String,
-    seed: Seed,
-    direction: Direction,
-    share: f64,
-    toxic: Toxic,
-    /// Packet loss that the kernel makes.
-    in_kernel: bool,
-    /// What it has done on connections that are gone.
-    tally: Tally,
-    before: LinkCounters,
-}
-
-/// A reach fault in force on a link.
-#[derive(Debug)]
-pub(super) struct ActiveReach {
-    id: u64,
-    pub(super) reach: Reach,
-    /// Whether a flap is down; true for all others.
-    pub(super) cuts_now: bool,
-    /// Connections that it refused, reset, dropped, orphaned or left unanswered.
-    pub(super) hits: u64,
-    dice: Dice,
-    before: LinkCounters,
-}
-
-/// An HTTP fault in force on a link.
-#[derive(Debug)]
-pub(super) struct ActiveHttp {
-    id: u64,
-    before: LinkCounters,
-}
-
-impl ActiveReach {
-    pub(super) fn shuts(&self) -> bool {
-        matches!(self.reach, Reach::Refuse | Reach::Refused)
-    }
-
-    pub(super) fn resets(&self) -> bool {
-        matches!(self.reach, Reach::Reset)
-    }
-
-    pub(super) fn silences(&self) -> bool {
-        matches!(self.reach, Reach::Silent(_) | Reach::BlackHole | Reach::Flap { .. })
-    }
-}
-
-impl ActiveToxic {
-    /// Whether it concerns a connection: drawn from a stream of its own, so that the answer never changes.
-    fn concerns(&self, number: u64) -> bool {
-        self.share >= 1.0 || self.seed.stream(&format!("{}/{number}/share", self.name)).chance(self.share)
-    }
-
-    /// Takes its place at the end of a connection's chains.
-    pub(super) fn join(&self, connection: &mut Connection, tools: &mut Tools, now: Moment) {
-        if self.in_kernel || !self.concerns(connection.number) {
-            return;
-        }
-        let number = connection.number;
-        let dice = |way: &str| self.seed.stream(&format!("{}/{number}/{way}", self.name));
-        if self.direction != Direction::Down {
-            connection.up.insert(ToxicId(self.id), self.toxic, dice("up"), tools, now);
-        }
-        if self.direction != Direction::Up {
-            connection.down.insert(ToxicId(self.id), self.toxic, dice("down"), tools, now);
-        }
-    }
-
-    fn tally_on(&self, connection: &Connection) -> Tally {
-        let id = ToxicId(self.id);
-        let mut tally = connection.up.tally_of(id);
-        tally += connection.down.tally_of(id);
-        tally
-    }
-}
 
 impl LinkState {
     /// What the kernel loses of one direction of a connection.
