@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::live::{LiveView, plain_line};
 use super::resolve::{self, ResolvedFile};
@@ -159,9 +160,11 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
             say(&format!("{line}\n"));
         }
     });
-    let judge_baseline = || {
-        let measured = Measured::of_one(folder.path(), plan, run_plan).map_err(|error| super::chain(&error))?;
-        let failures = measured.map(|run| verdict::baseline_failures(plan, run_plan, &run)).unwrap_or_default();
+    let (root, whole) = (folder.path().to_owned(), plan.clone());
+    let judge_baseline = move || {
+        let run = &whole.runs[index];
+        let measured = Measured::of_one(&root, &whole, run).map_err(|error| super::chain(&error))?;
+        let failures = measured.map(|measured| verdict::baseline_failures(&whole, run, &measured)).unwrap_or_default();
         if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
     };
     let setup = Setup {
@@ -174,7 +177,7 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
         pulse: pulse.clone(),
         listeners: vec![listener],
         no_faults: plan.no_faults,
-        judge_baseline: &judge_baseline,
+        judge_baseline: Arc::new(judge_baseline),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

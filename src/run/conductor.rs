@@ -4,6 +4,7 @@
 //! [`Running::take_down`] heals everything and says so.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use super::RunError;
 use super::action::act;
 use super::allowance::Allowance;
+use super::baseline::{self, JudgeBaseline};
 use super::in_force::InForce;
 use super::keeper::{self, Keeper, Notice};
 use super::pulse::Pulse;
@@ -32,6 +34,7 @@ use crate::plan::{Action, CheckWhen, LabCatalogue, RunPlan};
 use crate::proxy::LinkSpec;
 use crate::system::{LinkAddresses, NodeState, Surroundings, System, Teller, known};
 use crate::topology::Topology;
+use crate::units::Span;
 use crate::workload::{Load, LoadSpec};
 
 /// From the end of the preparations to the first operation, so that no first operation is late.
@@ -69,8 +72,8 @@ pub struct Setup<'a> {
     pub listeners: Vec<Listener>,
     /// The schedule without its faults.
     pub no_faults: bool,
-    /// Tells from the files so far whether the baseline held its own expectations; else what did not hold.
-    pub judge_baseline: &'a dyn Fn() -> Result<(), String>,
+    /// Tells whether the baseline holds.
+    pub judge_baseline: JudgeBaseline,
 }
 
 /// The run stops; why is in the [`StopSwitch`].
@@ -201,45 +204,67 @@ impl Running {
         let begin = self.clock.now() + RUN_UP;
         let phases = plan.phases;
         let baseline = begin + phases.warmup.0;
-        let mut origin = baseline + phases.baseline.0;
+        let planned = baseline + phases.baseline.0;
+        self.tell_counters();
         if let Err(error) = self.start_load(setup, begin) {
             setup.stop.request(StopReason::System, error.chain());
             return Err(Stopping);
         }
         let window = if setup.no_faults { Duration::ZERO } else { plan.fault_window() };
-        let recovery = origin + window;
-        let end = recovery + phases.recovery.0;
-        setup.pulse.update(|beat| {
+        let show = |origin: Moment| {
+            let recovery = origin + window;
+            let end = recovery + phases.recovery.0;
             let named = [("warmup", begin, baseline), ("baseline", baseline, origin)];
             let later = [("fault", origin, recovery), ("recovery", recovery, end)];
             let all = named.into_iter().chain(later).filter(|(_, from, to)| to > from);
-            beat.phases = all.map(|(name, from, to)| (name.to_owned(), from, to)).collect();
-        });
+            let all = all.map(|(name, from, to)| (name.to_owned(), from, to)).collect();
+            setup.pulse.update(|beat| beat.phases = all);
+        };
+        show(planned);
 
         self.start_probes();
         self.phase("warmup", begin, begin);
         self.until(setup, baseline).await?;
         self.phase("baseline", baseline, baseline);
         self.watch = self.start_watch(setup).ok();
-        self.until(setup, origin).await?;
-        self.recorder.flush();
-        if let Err(why) = (setup.judge_baseline)() {
-            setup.stop.request(StopReason::Baseline, format!("the baseline does not hold: {why}"));
-            return Err(Stopping);
-        }
-        // Judging takes some milliseconds; faults count from its end where that is later.
-        if self.clock.now() > origin + Duration::from_millis(5) {
-            origin = self.clock.now();
-        }
+        // Where the verdict is late, everything after it moves by as much: no fault and no phase gets shorter.
+        let origin = planned + self.baseline_judged(setup, planned).await?;
+        show(origin);
 
         if !setup.no_faults && !plan.faults.is_empty() {
-            self.phase("faults", origin, origin);
+            self.phase("faults", origin, planned);
             self.schedule = Schedule::new(plan, origin);
             self.run_schedule(setup).await?;
         }
         let recovery = self.clock.now().max(origin);
-        self.phase("recovery", recovery, origin + window);
+        self.phase("recovery", recovery, planned + window);
         self.until(setup, recovery + phases.recovery.0).await
+    }
+
+    /// Waits for the end of the baseline and for its verdict; says how late that came.
+    async fn baseline_judged(&mut self, setup: &Setup<'_>, ends: Moment) -> Result<Duration, Stopping> {
+        self.until(setup, baseline::begins(setup.plan.phases, ends)).await?;
+        let judging = baseline::judge(&self.recorder, &setup.judge_baseline);
+        self.until(setup, ends).await?;
+        let in_time = judging.is_finished();
+        let mut verdict = baseline::verdict(self.meanwhile(setup, judging).await?);
+        let by_a_part = verdict.is_err();
+        if by_a_part {
+            // Bad news needs all of it.
+            let judging = baseline::judge(&self.recorder, &setup.judge_baseline);
+            verdict = baseline::verdict(self.meanwhile(setup, judging).await?);
+        }
+        if let Err(why) = verdict {
+            setup.stop.request(StopReason::Baseline, format!("the baseline does not hold: {why}"));
+            return Err(Stopping);
+        }
+        if in_time && !by_a_part {
+            return Ok(Duration::ZERO);
+        }
+        let late = self.clock.now().saturating_since(ends);
+        let text = format!("the baseline's verdict came {} late, and all that follows with it", Span(late));
+        self.recorder.event(What::Note { text });
+        Ok(late)
     }
 
     /// Injects and heals until nothing is left to do.
@@ -257,14 +282,33 @@ impl Running {
         }
     }
 
-    /// Waits until a moment; meanwhile faults with `follow` go after the roles that change.
+    /// Waits until a moment.
     async fn until(&mut self, setup: &Setup<'_>, moment: Moment) -> Result<(), Stopping> {
-        while !self.reach(setup, moment).await? {}
-        Ok(())
+        self.meanwhile(setup, tokio::time::sleep_until(self.clock.instant(moment))).await
     }
 
     /// Waits until a moment, or until something happens before it; whether the moment was reached.
     async fn reach(&mut self, setup: &Setup<'_>, moment: Moment) -> Result<bool, Stopping> {
+        let sleep = std::pin::pin!(tokio::time::sleep_until(self.clock.instant(moment)));
+        Ok(self.first_of(setup, sleep).await?.is_some())
+    }
+
+    /// Waits for something; meanwhile what happens to the system is heard.
+    async fn meanwhile<T>(&mut self, setup: &Setup<'_>, done: impl Future<Output = T>) -> Result<T, Stopping> {
+        let mut done = std::pin::pin!(done);
+        loop {
+            if let Some(done) = self.first_of(setup, done.as_mut()).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Waits for something, or until something happens to the system before it; then none.
+    async fn first_of<T>(
+        &mut self,
+        setup: &Setup<'_>,
+        done: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<Option<T>, Stopping> {
         tokio::select! {
             biased;
             _ = setup.stop.wait() => return Err(Stopping),
@@ -273,9 +317,9 @@ impl Running {
                 self.end_restarts(setup).await;
             }
             Some(name) = self.told_done.recv() => self.action_done(setup, &name).await,
-            () = tokio::time::sleep_until(self.clock.instant(moment)) => return Ok(true),
+            done = done => return Ok(Some(done)),
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// A restart is over when its nodes are ready again.
@@ -451,6 +495,8 @@ impl Running {
         if tokio::time::timeout(drain, drained).await.is_err() {
             self.loads.iter().for_each(|load| load.cut(self.clock.now()));
         }
+        // Checks and final reads take the same links; what they add is not the load's.
+        self.tell_counters();
         if stopped.is_none() {
             self.check(setup, CheckWhen::After).await;
             self.final_reads(setup).await;

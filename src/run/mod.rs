@@ -15,6 +15,7 @@
 mod action;
 mod aim;
 mod allowance;
+mod baseline;
 mod conductor;
 mod faults;
 mod folder;
@@ -31,6 +32,7 @@ mod watch;
 use std::io;
 
 pub use allowance::{Allowance, refusals};
+pub use baseline::JudgeBaseline;
 pub use conductor::{Setup, conduct};
 pub use folder::{FREE_SPACE, FolderError, LOCK_FILE, RunFolder, free_space, lock};
 pub use pulse::{Beat, Pulse, WorkloadBeat};

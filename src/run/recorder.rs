@@ -90,9 +90,14 @@ impl Recorder {
         }))
     }
 
+    /// The moment that [`event`](Recorder::event) would write now.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     /// Writes down what happens now.
     pub fn event(&self, what: What) {
-        self.event_at(self.clock.now(), what);
+        self.event_at(self.now(), what);
     }
 
     /// Writes down what happened at a moment.

@@ -45,10 +45,11 @@ pub(super) fn look(
     })
 }
 
-/// Every link's counters, as events.
+/// Every link's counters, as events. Whatever was counted by their moment is in them.
 pub(super) fn tell_counters(recorder: &Recorder, backend: &dyn Backend) {
+    let at = recorder.now();
     for (link, counters) in backend.counters() {
-        recorder.event(What::Counters { link: link.to_string(), counters });
+        recorder.event_at(at, What::Counters { link: link.to_string(), counters });
     }
 }
 
