@@ -107,6 +107,10 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Bytes> {
     answer
 }
 
+/// Marks the answer to a request that a connection was made for.
+#[derive(Clone, Copy, Debug)]
+pub struct NewConnection;
+
 /// A client of one server, with the connections that are idle. Dropping an open request closes its connection.
 #[derive(Debug)]
 pub struct Client {
@@ -124,7 +128,7 @@ impl Client {
     /// Sends one request and waits for the whole answer.
     ///
     /// A request that an idle connection did not take, because it had been closed meanwhile, goes to another: it was
-    /// never sent. Any other failure is the caller's to judge.
+    /// never sent. Any other failure is the caller's to judge. An answer over a new connection is a [`NewConnection`].
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let mut request = request.map(Full::new);
         if !request.headers().contains_key(http::header::HOST)
@@ -139,8 +143,11 @@ impl Client {
             };
             match connection.try_send_request(request).await {
                 Ok(answer) => {
-                    let (head, body) = answer.into_parts();
+                    let (mut head, body) = answer.into_parts();
                     let body = whole(body).await?;
+                    if !was_idle {
+                        head.extensions.insert(NewConnection);
+                    }
                     // Settles at once: the answer is whole, and the connection's task has only to notice.
                     if connection.ready().await.is_ok() {
                         self.give_back(connection);

@@ -1,6 +1,7 @@
 //! The gateway at work: watches both nodes, forwards to the primary. Every decision is [`Controller`]'s.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::{GATEWAY, PLACE, REPLACED, TERM};
 use crate::event::{Milestone, What};
 use crate::system::Teller;
 use crate::system::lab::host::Inside;
-use crate::system::lab::http::{Client, serve, text};
+use crate::system::lab::http::{Client, NewConnection, serve, text};
 
 /// How often a node is asked that is about to become primary.
 const IMPATIENT: Duration = Duration::from_millis(10);
@@ -45,6 +46,8 @@ pub struct Gateway {
     teller: Teller,
     incarnation: u64,
     controller: Mutex<Controller>,
+    /// The term of the last primary that answered a request over a connection made for it.
+    reconnected: AtomicU64,
     /// Told when the route or the record may have changed.
     changed: watch::Sender<()>,
 }
@@ -53,7 +56,10 @@ impl Gateway {
     /// A gateway that starts with what is on its disk.
     pub fn new(settings: Settings, disk: GatewayDisk, teller: Teller) -> Gateway {
         let controller = Mutex::new(Controller::new(settings, disk.config, teller.now()));
-        Gateway { settings, incarnation: disk.incarnation + 1, controller, changed: watch::Sender::new(()), teller }
+        // With the primary that it found it is not connected *again*.
+        let reconnected = AtomicU64::new(disk.config.term);
+        let changed = watch::Sender::new(());
+        Gateway { settings, incarnation: disk.incarnation + 1, controller, reconnected, changed, teller }
     }
 
     /// Works until it is stopped; `upstreams` are the links to the two nodes.
@@ -200,11 +206,24 @@ impl Gateway {
         tokio::select! {
             answer = upstreams[side as usize].send(forwarded) => match answer {
                 Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => self.unavailable("the primary moved"),
-                Ok(answer) => passed_on(answer),
+                Ok(answer) => {
+                    if answer.extensions().get::<NewConnection>().is_some() {
+                        self.tell_reconnected(side, term);
+                    }
+                    passed_on(answer)
+                }
                 Err(error) => self.unavailable(&error.to_string()),
             },
             // Without fencing a replaced primary's answer is passed on, however late: part of what is broken.
             () = replaced => self.unavailable("the primary was replaced"),
+        }
+    }
+
+    /// Clients keep their connections to the gateway, so who reconnects to a new primary is the gateway.
+    fn tell_reconnected(&self, side: Side, term: u64) {
+        if self.reconnected.fetch_max(term, Ordering::Relaxed) < term {
+            let (node, source) = (side.name().to_owned(), "lab".to_owned());
+            self.teller.tell(What::Milestone { milestone: Milestone::Reconnected, node, source });
         }
     }
 

@@ -227,8 +227,9 @@ async fn a_partitioned_primary_is_replaced_and_rejoins_without_a_loss() {
     assert_eq!(lab.missing(&acknowledged).await, 0, "of {}", acknowledged.len());
     assert!(acknowledged.len() > 100);
     let told: Vec<_> = lab.milestones().split_off(already);
-    use Milestone::{Decided, Detected, Promoted, Redirected};
-    let expected = [(Detected, NODE_A), (Decided, NODE_B), (Promoted, NODE_B), (Redirected, NODE_B)];
+    use Milestone::{Decided, Detected, Promoted, Reconnected, Redirected};
+    let expected =
+        [(Detected, NODE_A), (Decided, NODE_B), (Promoted, NODE_B), (Redirected, NODE_B), (Reconnected, NODE_B)];
     assert_eq!(told, expected.map(|(milestone, node)| (milestone, node.to_owned())));
     assert_eq!(lab.ask(Method::GET, "/kv/0", "").await.unwrap().1, "node-b#2");
 }

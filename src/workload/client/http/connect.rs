@@ -1,10 +1,12 @@
 //! What reqwest tells of connecting, once asked: when, and whether a request waits for it.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -15,10 +17,18 @@ use crate::workload::client::{Progress, dial};
 
 tokio::task_local! {
     /// The attempt whose request is being polled.
-    pub(super) static PROGRESS: Arc<Progress>;
+    pub(super) static WATCHED: Arc<WatchedAttempt>;
 }
 
-/// Tells an attempt's [`Progress`] about the connection that is made for it.
+/// An attempt, as far as its connection is concerned.
+#[derive(Debug)]
+pub(super) struct WatchedAttempt {
+    pub(super) progress: Arc<Progress>,
+    /// The local address of the connection that was made for it.
+    pub(super) local: OnceLock<SocketAddr>,
+}
+
+/// Tells a [`WatchedAttempt`] about the connection that is made for it.
 #[derive(Clone)]
 pub(super) struct Watch {
     clock: RunClock,
@@ -47,6 +57,7 @@ pub(super) struct Watched<S> {
 impl<S, R> Service<R> for Watched<S>
 where
     S: Service<R>,
+    S::Response: Connection,
     S::Future: Unpin,
 {
     type Response = S::Response;
@@ -58,11 +69,11 @@ where
     }
 
     fn call(&mut self, request: R) -> Connecting<S::Future> {
-        let progress = PROGRESS.try_with(Arc::clone).ok();
-        if let Some(progress) = &progress {
-            progress.connecting();
+        let attempt = WATCHED.try_with(Arc::clone).ok();
+        if let Some(attempt) = &attempt {
+            attempt.progress.connecting();
         }
-        Connecting { inner: self.inner.call(request), progress, clock: self.clock }
+        Connecting { inner: self.inner.call(request), attempt, clock: self.clock }
     }
 }
 
@@ -73,30 +84,40 @@ where
 pub(super) struct Connecting<F> {
     inner: F,
     /// The attempt that waits for it, as long as it does.
-    progress: Option<Arc<Progress>>,
+    attempt: Option<Arc<WatchedAttempt>>,
     clock: RunClock,
 }
 
 impl<F, T, E> Future for Connecting<F>
 where
     F: Future<Output = Result<T, E>> + Unpin,
+    T: Connection,
 {
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
-        if let Some(progress) = &self.progress {
-            let still_waited_for = PROGRESS.try_with(|polled| Arc::ptr_eq(polled, progress)).unwrap_or(false);
+        if let Some(attempt) = &self.attempt {
+            let still_waited_for = WATCHED.try_with(|polled| Arc::ptr_eq(polled, attempt)).unwrap_or(false);
             if !still_waited_for {
-                progress.maybe_sent();
-                self.progress = None;
+                attempt.progress.maybe_sent();
+                self.attempt = None;
             }
         }
         let result = Pin::new(&mut self.inner).poll(context);
-        if let (Poll::Ready(Ok(_)), Some(progress)) = (&result, &self.progress) {
-            progress.connected(self.clock.now());
+        if let (Poll::Ready(Ok(connection)), Some(attempt)) = (&result, &self.attempt) {
+            attempt.progress.connected(self.clock.now());
+            if let Some(local) = local_address(connection) {
+                let _ = attempt.local.set(local);
+            }
         }
         result
     }
+}
+
+fn local_address(connection: &impl Connection) -> Option<SocketAddr> {
+    let mut told = http::Extensions::new();
+    connection.connected().get_extras(&mut told);
+    told.get::<HttpInfo>().map(HttpInfo::local_addr)
 }
 
 /// Whatever name a URL has, its requests go to the target: to the link, where there is one.

@@ -15,7 +15,7 @@ mod template;
 pub(crate) mod tls;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper_util::client::legacy::connect::HttpInfo;
@@ -28,7 +28,7 @@ use crate::plan::retry::Schedule;
 use crate::plan::system::{Secret, Value};
 use crate::plan::workload::{HttpClient, OkWhen, Operation};
 use crate::workload::{ConnOf, LoadError, LoadSpec};
-use connect::{PROGRESS, Resolver, Watch};
+use connect::{Resolver, WATCHED, Watch, WatchedAttempt};
 use origin::Origin;
 use template::Template;
 
@@ -251,7 +251,28 @@ impl Http {
 
 impl Client for Http {
     fn attempt<'a>(&'a self, call: Call<'a>, progress: Arc<Progress>) -> impl Future<Output = Answer> + Send + 'a {
-        PROGRESS.scope(Arc::clone(&progress), async move { self.exchange(call, &progress).await })
+        let attempt = Arc::new(WatchedAttempt { progress: Arc::clone(&progress), local: OnceLock::new() });
+        WATCHED.scope(Arc::clone(&attempt), async move {
+            let _numbered = Numbered { attempt, conn_of: &self.conn_of };
+            self.exchange(call, &progress).await
+        })
+    }
+}
+
+/// An attempt that ends without an answer, or is dropped, has the connection that was made for it. Its number is asked
+/// for at the end: the proxy accepts some time after the client has connected.
+struct Numbered<'a> {
+    attempt: Arc<WatchedAttempt>,
+    conn_of: &'a ConnOf,
+}
+
+impl Drop for Numbered<'_> {
+    fn drop(&mut self) {
+        if self.attempt.progress.conn().is_none()
+            && let Some(local) = self.attempt.local.get()
+        {
+            self.attempt.progress.on_connection((self.conn_of)(*local));
+        }
     }
 }
 

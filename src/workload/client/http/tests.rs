@@ -468,3 +468,14 @@ fn places_are_held_once_and_not_without_bound() {
     (0..1000).for_each(|n| assert_eq!(&*of(&format!("b#{n}")), format!("b#{n}")));
     assert!(places.seen.lock().unwrap().len() <= Places::MOST);
 }
+
+#[tokio::test]
+async fn an_attempt_without_an_answer_knows_the_connection_that_was_made_for_it() {
+    for reply in [Reply::Silence, Reply::Reset("HTTP/1.1 2")] {
+        let server = Server::start(vec![reply]).await;
+        let bench = Bench::new(register(), &server.address.to_string());
+        let (answer, progress) = bench.attempt(0).await;
+        assert_eq!(answer.applied, Applied::Unknown, "{answer:?}");
+        assert!(progress.connected_at().is_some() && progress.conn().is_some(), "{answer:?}");
+    }
+}
