@@ -393,8 +393,6 @@ pub enum StopReason {
     Guard,
     /// A fault outlived its lease.
     Lease,
-    /// The stop button.
-    Button,
     /// Ctrl-C or `q`.
     Interrupt,
     /// SIGTERM.
@@ -478,6 +476,9 @@ pub struct Proof {
 pub struct LinkCounters {
     /// Connections accepted.
     pub accepted: u64,
+    /// Times that a connection waited and could not be accepted: descriptors or memory were short.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub accept_failed: u64,
     /// Connections to the upstream that were established.
     pub connected: u64,
     /// Dials to the upstream that failed.

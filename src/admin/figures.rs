@@ -23,6 +23,7 @@ impl Figures {
         // Destructured, so that a new counter cannot be forgotten.
         let LinkCounters {
             accepted,
+            accept_failed,
             connected,
             dial_failed,
             open,
@@ -39,6 +40,7 @@ impl Figures {
             requests,
         } = life;
         sum.accepted += accepted;
+        sum.accept_failed += accept_failed;
         sum.connected += connected;
         sum.dial_failed += dial_failed;
         sum.open += open;

@@ -16,7 +16,7 @@ pub enum Exit {
     Mistake,
     /// The system was not ready.
     NotReady,
-    /// Stopped by a guard, a lease or the stop button.
+    /// Stopped by a guard or a lease.
     Aborted,
     /// Nobody can know.
     Inconclusive,
@@ -68,7 +68,7 @@ impl Exit {
         match stopped {
             Some(StopReason::Interrupt) => return Exit::Interrupted,
             Some(StopReason::Terminate) => return Exit::Terminated,
-            Some(StopReason::Guard | StopReason::Lease | StopReason::Button) => return Exit::Aborted,
+            Some(StopReason::Guard | StopReason::Lease) => return Exit::Aborted,
             Some(StopReason::System) => return Exit::NotReady,
             Some(StopReason::Bug) => return Exit::Bug,
             Some(StopReason::Baseline | StopReason::Disk | StopReason::Keeper) => return Exit::Inconclusive,

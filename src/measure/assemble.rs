@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::consistency::Checker;
+use super::admission::{Admission, Refused};
 use super::history::{Class, History, Op, Place, State, Trouble};
 use super::phases::{Interval, Phase, Timeline};
-use super::read::{Batch, Name, Record, Text};
+use super::read::{Batch, Name, Record};
 use super::samples::Sampler;
 use super::series::AttemptSeries;
 use super::tally::{Marks, Tally};
 use crate::clock::Moment;
-use crate::event::{Access, Applied, Attempt, Event, Milestone, Outcome, What};
+use crate::event::{Access, Applied, Event, Milestone, Outcome, What};
 use crate::plan::RunPlan;
 use crate::plan::Workload;
 use crate::plan::workload::Operation;
@@ -30,10 +30,10 @@ pub(crate) struct Assembled {
     pub(crate) sampler: Sampler,
     /// Attempts that were sent and connected, by link.
     pub(crate) connected: IndexMap<Arc<str>, u64>,
+    /// When its last attempt ended.
+    pub(crate) ended: Moment,
     /// Which classes write.
     pub(crate) writes: Vec<bool>,
-    /// What became of writes; none for operations without a state.
-    pub(crate) checker: Option<Checker>,
 }
 
 /// Where phases begin or end: between two neighbours every operation belongs to the same phases.
@@ -73,10 +73,12 @@ pub(crate) struct Assembler<'a> {
     plan: &'a RunPlan,
     cuts: Cuts,
     horizon: Interval,
+    admission: &'a Admission<'a>,
+    refused: Refused,
     promotions: Vec<Moment>,
     names: IndexSet<Arc<str>>,
-    /// By number of the name.
-    workloads: IndexMap<usize, OneWorkload>,
+    /// By number of the name, in the order of the first attempts.
+    workloads: Vec<Option<Box<OneWorkload>>>,
 }
 
 /// The numbers of a batch's names among all names.
@@ -89,7 +91,12 @@ impl Known {
 }
 
 impl<'a> Assembler<'a> {
-    pub(crate) fn new(plan: &'a RunPlan, timeline: &Timeline, events: &[Event]) -> Assembler<'a> {
+    pub(crate) fn new(
+        plan: &'a RunPlan,
+        timeline: &Timeline,
+        admission: &'a Admission<'a>,
+        events: &[Event],
+    ) -> Assembler<'a> {
         let promotions = events.iter().filter_map(|event| match event.what {
             What::Milestone { milestone: Milestone::Promoted, .. } => Some(event.at),
             _ => None,
@@ -100,37 +107,60 @@ impl<'a> Assembler<'a> {
             plan,
             cuts: Cuts::new(timeline),
             horizon: Interval::new(Moment::START, drained.min(timeline.last.max(timeline.load_end))),
+            admission,
+            refused: Refused::default(),
             promotions: promotions.collect(),
             names: IndexSet::new(),
-            workloads: IndexMap::new(),
+            workloads: Vec::new(),
         }
     }
 
     pub(crate) fn take(&mut self, batch: &Batch) {
         let known = Known(batch.names.iter().map(|name| self.names.insert_full(name.clone()).0).collect());
+        self.workloads.resize_with(self.names.len(), || None);
         for record in &batch.records {
+            if !self.admission.admits(record) {
+                self.refused.add(record.op, "its moments are out of order, or outside the run");
+                continue;
+            }
             let number = known.number(record.workload);
-            let workload = self.workloads.entry(number).or_insert_with(|| {
-                let plan = self.plan.workloads.get(&*self.names[number]);
-                OneWorkload::new(plan, &self.promotions, self.horizon)
-            });
+            let workload = match &mut self.workloads[number] {
+                Some(workload) => workload,
+                none => match self.plan.workloads.get(&*self.names[number]) {
+                    Some(plan) => none.insert(Box::new(OneWorkload::new(plan, &self.promotions, self.horizon))),
+                    None => {
+                        self.refused.add(record.op, "its workload is not in the plan");
+                        continue;
+                    }
+                },
+            };
             workload.take(record, &known, &self.names, &self.cuts, &batch.text);
         }
     }
 
-    /// Ends the operations that a run cut off left open, and sorts. `end` is where they are censored.
-    pub(crate) fn finish(self, end: Moment) -> (Cuts, IndexMap<String, Assembled>) {
+    /// Ends the operations that a run cut off left open, and sorts. `end` is where they are censored. What was left out
+    /// is named in `missing`.
+    pub(crate) fn finish(self, end: Moment, missing: &mut Vec<String>) -> (Cuts, IndexMap<String, Assembled>) {
+        missing.extend(self.refused.said());
         let places: Vec<Arc<str>> = self.names.iter().cloned().collect();
         let planned = self.plan.workloads.iter().map(|(name, plan)| {
             // One that nothing was recorded of has figures all the same: none of anything.
-            (name.clone(), OneWorkload::new(Some(plan), &self.promotions, self.horizon).done)
+            (name.clone(), OneWorkload::new(plan, &self.promotions, self.horizon).done)
         });
         let mut workloads: IndexMap<String, Assembled> = planned.collect();
-        for (number, mut workload) in self.workloads {
+        for (name, workload) in self.names.iter().zip(self.workloads) {
+            let Some(mut workload) = workload else { continue };
             workload.leave_open(end, &self.cuts);
-            workload.done.history.places = places.clone();
-            workload.done.history.sort();
-            workloads.insert(self.names[number].to_string(), workload.done);
+            let mut done = workload.done;
+            done.connected = places
+                .iter()
+                .cloned()
+                .zip(workload.connected)
+                .filter_map(|(link, count)| Some((link, count?)))
+                .collect();
+            done.history.places = places.clone();
+            done.history.sort();
+            workloads.insert(name.to_string(), done);
         }
         (self.cuts, workloads)
     }
@@ -141,6 +171,8 @@ struct OneWorkload {
     open: HashMap<u64, OpenOp>,
     /// The class of each name, by number.
     classes: Vec<Option<Class>>,
+    /// Attempts that were sent and connected, by number of the link's name.
+    connected: Vec<Option<u64>>,
     promotions: Vec<Promotion>,
     attempt_timeout_ns: u64,
     deadline_ns: u64,
@@ -163,8 +195,7 @@ struct OpenOp {
 }
 
 impl OneWorkload {
-    fn new(plan: Option<&Workload>, promotions: &[Moment], horizon: Interval) -> OneWorkload {
-        let ns = |of: fn(&Workload) -> u64| plan.map_or(u64::MAX, of);
+    fn new(plan: &Workload, promotions: &[Moment], horizon: Interval) -> OneWorkload {
         OneWorkload {
             done: Assembled {
                 history: History {
@@ -175,18 +206,19 @@ impl OneWorkload {
                 series: AttemptSeries::new(horizon),
                 sampler: Sampler::default(),
                 connected: IndexMap::new(),
+                ended: Moment::START,
                 writes: Vec::new(),
-                checker: None,
             },
             open: HashMap::new(),
             classes: Vec::new(),
+            connected: Vec::new(),
             promotions: promotions.iter().map(|&at| Promotion { at, before: HashMap::new() }).collect(),
-            attempt_timeout_ns: ns(|workload| workload.attempt_timeout.0.as_nanos() as u64),
-            deadline_ns: ns(|workload| workload.deadline.0.as_nanos() as u64),
-            writes: plan.is_some_and(|workload| match &workload.operation {
+            attempt_timeout_ns: plan.attempt_timeout.0.as_nanos() as u64,
+            deadline_ns: plan.deadline.0.as_nanos() as u64,
+            writes: match &plan.operation {
                 Operation::Request(request) => !matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS"),
                 _ => false,
-            }),
+            },
         }
     }
 
@@ -198,19 +230,16 @@ impl OneWorkload {
         if record.outcome.was_sent() {
             self.done.history.starts[index].push(record.start);
         }
+        self.done.ended = self.done.ended.max(record.end);
         self.done.series.take(record.start, record.outcome);
         self.trouble(record, class);
-        self.count_connected(record, known, names);
+        self.count_connected(record, known);
         self.reconnection(record, class, known);
 
         let writes = record
             .access
             .map_or(self.writes, |access| matches!(access, Access::Write | Access::Insert | Access::Append));
         self.done.writes[index] |= writes;
-        if record.access.is_some() {
-            let attempt = stateful(record, known, names, text);
-            self.done.checker.get_or_insert_default().attempt(&attempt);
-        }
         let place =
             record.place.and_then(|place| u16::try_from(known.number(place)).ok()).map_or(Place::UNKNOWN, Place);
         let before = if self.open.is_empty() { None } else { self.open.remove(&record.op) };
@@ -269,15 +298,14 @@ impl OneWorkload {
     }
 
     /// Sent and connected: answered, or with an effect that is unknown, or on a connection that is known.
-    fn count_connected(&mut self, record: &Record, known: &Known, names: &IndexSet<Arc<str>>) {
-        let Some(link) = record.link else { return };
+    fn count_connected(&mut self, record: &Record, known: &Known) {
+        let Some(link) = record.link.map(|link| known.number(link)) else { return };
         let connected = record.outcome.was_sent()
             && (answered(record.outcome) || record.applied != Applied::No || record.conn.is_some());
-        let name = &names[known.number(link)];
-        match self.done.connected.get_mut(name) {
-            Some(count) => *count += u64::from(connected),
-            None => _ = self.done.connected.insert(name.clone(), u64::from(connected)),
+        if link >= self.connected.len() {
+            self.connected.resize(link + 1, None);
         }
+        *self.connected[link].get_or_insert(0) += u64::from(connected);
     }
 
     /// An attempt that made its own connection tells when; one on a pooled connection tells its number, and numbers
@@ -341,37 +369,6 @@ impl OpenOp {
             }
         }
         open
-    }
-}
-
-/// The attempt as the consistency checks read it.
-fn stateful(record: &Record, known: &Known, names: &IndexSet<Arc<str>>, text: &[u8]) -> Attempt {
-    let name = |name| names[known.number(name)].clone();
-    let own = |part: Option<Text>| part.map(|part| String::from_utf8_lossy(part.of(text)).into());
-    Attempt {
-        workload: name(record.workload),
-        class: name(record.class),
-        op: record.op,
-        attempt: record.attempt,
-        hedge: record.hedge,
-        last: record.last,
-        access: record.access,
-        key: own(record.key),
-        value: own(record.value),
-        replaced: own(record.replaced),
-        due: record.due,
-        start: record.start,
-        connected: record.connected,
-        first_byte: None,
-        end: record.end,
-        outcome: record.outcome,
-        applied: record.applied,
-        code: record.code,
-        place: record.place.map(name),
-        link: record.link.map(name),
-        conn: record.conn,
-        retry_in: None,
-        why: None,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::history::View;
-use super::model::{Doubt, DoubtRule, FaultSpan, GeneratorHealth, Stop, Window};
+use super::model::{Doubt, DoubtRule, FaultSpan, GeneratorHealth, LinkFigures, Stop, Window};
 use super::phases::Interval;
 use crate::clock::Moment;
 use crate::event::{Event, StopReason, What};
@@ -82,6 +82,16 @@ pub(crate) fn dropped(workload: &str, generator: &GeneratorHealth) -> Option<Dou
     (generator.dropped > 0).then(|| {
         doubt(DoubtRule::DroppedRecords, format!("{workload}: the recorder dropped {} records", generator.dropped))
     })
+}
+
+/// Links that could not accept: who knocked waited for the proxy, not for the system.
+pub(crate) fn could_not_accept<'a>(links: impl Iterator<Item = (&'a String, &'a LinkFigures)>) -> Vec<Doubt> {
+    let failed = links.filter(|(_, link)| link.total.accept_failed > 0);
+    let say = failed.map(|(name, link)| {
+        let count = link.total.accept_failed;
+        format!("the link {name} could not accept, {count} times: the proxy was short of descriptors or memory")
+    });
+    say.map(|detail| doubt(DoubtRule::LinkCouldNotAccept, detail)).collect()
 }
 
 /// The first jump between the wall clock and the monotonic one.

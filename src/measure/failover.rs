@@ -54,11 +54,11 @@ pub(crate) fn first_success(ok_ends: &[Moment], first_failure: Option<Moment>) -
     ok_ends.get(ok_ends.partition_point(|&end| end <= first_failure)).copied()
 }
 
-/// Start of the last failed attempt before steady, − t0; 0 if none failed. `steady` is where the search ends, and
-/// `settled` tells whether nothing worse can follow.
-pub(crate) fn last_error(view: View<'_>, t0: Moment, steady: Moment, settled: bool) -> Figure<u64> {
-    let starts = view.failures().map(|failure| failure.start).filter(|&start| start >= t0 && start < steady);
-    let last = starts.max().map_or(0, |last| last.0 - t0.0);
+/// Start of the last failed attempt before steady, − t0; 0 if none failed that started after t0. `steady` is where the
+/// search ends, and `settled` tells whether nothing worse can follow.
+pub(crate) fn last_error(view: View<'_>, group: &Group, steady: Moment, settled: bool) -> Figure<u64> {
+    let failures = view.failures().filter(|failure| group.owns(failure.end) && failure.start < steady);
+    let last = failures.map(|failure| failure.start).max().map_or(0, |last| last.0.saturating_sub(group.t0.0));
     if settled { Figure::Known(last) } else { Figure::AtLeast(last) }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     fn it_is_defined_only_where_99_percent_came_from_the_hit_set() {
         // 100 successes of a#1 and 1 of b#1: 99.01 %. With 2 of b#1: 98.04 %.
         let elsewhere = |n: u64| {
-            let stream = (0..n).fold(baseline().place("b#1"), |stream, i| stream.op(500 + i, &[(500, 505, Done)]));
+            let stream = (0..n).fold(baseline().place("b#1"), |stream, _| stream.op(500, &[(500, 505, Done)]));
             stream.op(1200, &[(1200, 1210, Done)]).history()
         };
         let group = group(1000, 2000, 3000, &["a#1"]);
@@ -169,9 +169,26 @@ mod tests {
             .op(5000, &[(5000, 5001, Refused)])
             .history();
         let view = history.view(None);
+        let fault = |t0| group(t0, 1900, 6000, &[]);
         // The attempt of 1,400 ms, also where its operation ended well; the one of 5,000 ms is after steady.
-        assert_eq!(last_error(view, ms(1000), ms(2000), true), known(400));
-        assert_eq!(last_error(view, ms(1000), ms(6000), false), Figure::AtLeast(4_000_000_000));
-        assert_eq!(last_error(view, ms(2000), ms(3000), true), known(0), "none failed");
+        assert_eq!(last_error(view, &fault(1000), ms(2000), true), known(400));
+        assert_eq!(last_error(view, &fault(1000), ms(6000), false), Figure::AtLeast(4_000_000_000));
+        assert_eq!(last_error(view, &fault(2000), ms(3000), true), known(0), "none failed");
+    }
+
+    #[test]
+    fn what_fails_after_the_next_injection_is_no_error_of_the_fault_before() {
+        // Open from 1,900 ms on, and failed at 2,150 ms; the next fault strikes at 2,000 ms.
+        let history = baseline()
+            .op(1100, &[(1100, 1350, Timeout), (1400, 1405, Done)])
+            .op(1900, &[(1900, 2150, Timeout), (2200, 2205, Done)])
+            .history();
+        let view = history.view(None);
+        let mut first = group(1000, 1500, 2000, &[]);
+        assert_eq!(last_error(view, &first, ms(2000), true), known(900), "without a next one it would be");
+        first.followed = true;
+        assert_eq!(last_error(view, &first, ms(2000), true), known(100));
+        // Of the next one it is: it started before t0, so at 0.
+        assert_eq!(last_error(view, &group(2000, 2500, 6000, &[]), ms(6000), true), known(0));
     }
 }

@@ -1,10 +1,10 @@
 //! What happened, in figures: pure functions from a run folder's events and attempts to [`Measured`].
 //!
 //! ```text
-//! events.jsonl ──▶ phases, faults, groups ─┐
-//!                                           ├─▶ assemble ─▶ tallies ───────▶ windows
-//! attempts.jsonl.zst ──▶ read (in order) ──┘            ├─▶ history ───────▶ outages, availability, series
-//!                                                        └─▶ sampler, consistency
+//! events.jsonl ──▶ phases, faults, groups ─┐            ┌─▶ tallies ─▶ windows
+//!                                           ├─▶ assemble ┼─▶ history ─▶ outages, availability, series
+//! attempts.jsonl.zst ──▶ read (in order) ──┤            └─▶ sampler
+//!                                           └─▶ checking ──▶ consistency          (on a thread of its own)
 //! ```
 //! Attempts are read once and never held as such: an operation is a row of 40 bytes, counts and histograms are
 //! kept for each stretch of time between two borders of phases, and added up for each phase.
@@ -13,8 +13,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod admission;
 mod assemble;
 mod availability;
+mod checking;
 pub mod consistency;
 mod degraded;
 mod doubts;
@@ -33,7 +35,7 @@ mod series;
 mod steady;
 mod tally;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod workload;

@@ -73,7 +73,7 @@ pub struct MeasuredRun {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Doubt {
     /// Which rule: `fault_without_proof`, `phase_without_sample`, `baseline_failed`, `late_generator`,
-    /// `dropped_records`, `clock_jumped`, `open_gap`, `incomplete_run`, `stopped`.
+    /// `dropped_records`, `link_could_not_accept`, `clock_jumped`, `open_gap`, `incomplete_run` and so on.
     pub rule: DoubtRule,
     /// In words, with the figure.
     pub detail: String,
@@ -93,6 +93,8 @@ pub enum DoubtRule {
     LateGenerator,
     /// The recorder dropped records.
     DroppedRecords,
+    /// A link could not accept connections: the proxy was short of descriptors or memory.
+    LinkCouldNotAccept,
     /// The machine was suspended, or its clock was set.
     ClockJumped,
     /// An upper limit is not yet passed by a gap that is still open.

@@ -60,9 +60,9 @@ impl<'a> OutageContext<'a> {
             Figure::Known(_) => true,
             Figure::AtLeast(_) => false,
             // Below 200 successes in the baseline there are no gaps to be open: a success after the last failure tells.
-            Figure::NotApplicable(_) => !open && self.succeeded_last(watch),
+            Figure::NotApplicable(_) => !open && self.succeeded_last(group),
         };
-        let last_error_ns = failover::last_error(self.view, group.t0, steady.unwrap_or(group.until), settled);
+        let last_error_ns = failover::last_error(self.view, group, steady.unwrap_or(group.until), settled);
         Outage {
             faults: group.faults.clone(),
             t0: group.t0,
@@ -87,11 +87,11 @@ impl<'a> OutageContext<'a> {
         }
     }
 
-    /// Whether something succeeded after the last failure that was watched; also where nothing failed.
-    fn succeeded_last(&self, watch: Interval) -> bool {
-        let failures = self.view.failures().filter(|failure| watch.contains(failure.start));
+    /// Whether an attempt succeeded that started after the last one that failed; also where nothing failed.
+    fn succeeded_last(&self, group: &Group) -> bool {
+        let failures = self.view.failures().filter(|failure| group.owns(failure.end));
         let Some(last) = failures.map(|failure| failure.start).max() else { return true };
-        self.ok_ends.last().is_some_and(|&end| end > last)
+        self.view.ops().any(|op| op.ok() && op.won > last && group.owns(op.end))
     }
 
     /// The sum of the failing gaps, or of the stalls.
@@ -140,7 +140,6 @@ impl<'a> OutageContext<'a> {
         let promoted = told(Milestone::Promoted).map(|told| told.at);
         let by_client = |milestone| match milestone {
             Milestone::FirstFailure => first_failure,
-            Milestone::Reconnected => promoted.and_then(|promoted| self.view.reconnected(promoted)),
             Milestone::FirstSuccess => failover::first_success(&self.ok_ends, first_failure),
             Milestone::Steady => steady,
             _ => None,
@@ -150,6 +149,12 @@ impl<'a> OutageContext<'a> {
                 Milestone::Injected => Some((group.t0, "run".to_owned())),
                 Milestone::Detected | Milestone::Decided | Milestone::Promoted | Milestone::Redirected => {
                     told(milestone).map(|told| (told.at, told.source.clone()))
+                }
+                // Behind a gateway that keeps its clients' connections, the gateway is who reconnects.
+                Milestone::Reconnected => {
+                    let client = promoted.and_then(|promoted| self.view.reconnected(promoted));
+                    let gateway = told(milestone).map(|told| (told.at, told.source.clone()));
+                    client.map(|at| (at, "client".to_owned())).into_iter().chain(gateway).min_by_key(|(at, _)| *at)
                 }
                 _ => by_client(milestone).map(|at| (at, "client".to_owned())),
             };

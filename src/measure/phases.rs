@@ -77,6 +77,8 @@ pub(crate) struct Group {
     pub(crate) healed: Option<Moment>,
     /// The next injection, or the end of load.
     pub(crate) until: Moment,
+    /// Whether it ends with the next injection.
+    pub(crate) followed: bool,
     /// The hit set.
     pub(crate) places: Vec<String>,
 }
@@ -90,6 +92,11 @@ impl Group {
     /// What its figures look at.
     pub(crate) fn watch(&self) -> Interval {
         Interval::new(self.t0, self.until)
+    }
+
+    /// Whether what ended at this moment is its own: what fails after the next injection is that fault's.
+    pub(crate) fn owns(&self, end: Moment) -> bool {
+        self.t0 < end && (end <= self.until || !self.followed)
     }
 
     /// What was watched after its removal; none if it was never removed before the end of load.
@@ -107,6 +114,8 @@ pub(crate) struct Timeline {
     pub(crate) faults: IndexMap<String, FaultSpan>,
     /// In order of injection.
     pub(crate) groups: Vec<Group>,
+    /// Nothing is due before.
+    pub(crate) load_start: Moment,
     /// The end of load; the last event where the run was cut off before.
     pub(crate) load_end: Moment,
     /// The last event.
@@ -123,7 +132,9 @@ impl Timeline {
         let mut faults = faults(events);
         let groups = groups(&mut faults, load_end);
         let phases = phases(events, &faults, &groups, load_end, last, control);
-        Timeline { phases, faults, groups, load_end, last }
+        let warmup = |event: &&Event| matches!(&event.what, What::PhaseStarted { phase, .. } if phase == "warmup");
+        let load_start = events.iter().find(warmup).map_or(Moment::START, |event| event.at);
+        Timeline { phases, faults, groups, load_start, load_end, last }
     }
 
     pub(crate) fn phase(&self, name: &str) -> Option<&Phase> {
@@ -188,13 +199,14 @@ fn groups(faults: &mut IndexMap<String, FaultSpan>, load_end: Moment) -> Vec<Gro
                 skew_ns,
                 healed,
                 until: load_end.max(fault.injected),
+                followed: false,
                 places: fault.hit.places.clone(),
             }),
         }
     }
     for index in 0..groups.len() {
         if let Some(next) = groups.get(index + 1) {
-            groups[index].until = next.t0;
+            (groups[index].until, groups[index].followed) = (next.t0, true);
         }
         let group = &mut groups[index];
         group.name = group.faults.join("+");
@@ -273,7 +285,11 @@ fn phases(
 
     let first_injection = faults.values().map(|fault| fault.injected).min();
     let impact_start = first_injection.or(baseline_end.filter(|_| control && faults.is_empty()));
-    add("impact".into(), impact_start.filter(|&start| start < load_end).map(|at| Phase::one(at, load_end, None)));
+    // The faults' own plan moves with a baseline whose verdict comes late; that of the whole does not.
+    let late =
+        starts.iter().find(|(phase, ..)| *phase == "faults").map(|(_, at, planned)| at.saturating_since(*planned));
+    let planned = faults.values().map(|fault| fault.planned).min().zip(late).map(|(first, late)| first - late);
+    add("impact".into(), impact_start.filter(|&start| start < load_end).map(|at| Phase::one(at, load_end, planned)));
     add("overall".into(), load_start.map(|start| Phase::one(start, load_end, None)));
     add("drain".into(), (load_end < last).then(|| Phase::one(load_end, last, None)));
     phases

@@ -1,22 +1,31 @@
 //! One run, put together.
 
+use std::cell::LazyCell;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use indexmap::IndexMap;
 
 use super::MeasureError;
+use super::admission::Admission;
 use super::assemble::Assembler;
 use super::model::{
     Availability, CheckResult, Doubt, LinkFigures, MeasuredRun, NodeEnded, NodeState, Stop, ToldMilestone,
     WorkloadFigures,
 };
 use super::phases::{Phase, Timeline};
+use super::read::Batch;
 use super::workload::WorkloadContext;
-use super::{availability, doubts, read};
+use super::{availability, checking, doubts, read};
 use crate::clock::Moment;
 use crate::event::{ATTEMPTS_FILE, EVENTS_FILE, Event, Mechanism, What};
 use crate::plan::{Plan, RunPlan};
+
+/// Batches of attempts that wait for the checks of consistency.
+const BATCHES_AHEAD: usize = 4;
 
 /// Measures one run. None if it never started; what is missing is named in `missing`, with the run's variant.
 pub(super) fn measure(
@@ -52,34 +61,45 @@ fn of_events(
 ) -> Result<MeasuredRun, MeasureError> {
     let control = plan.no_faults || run.faults.is_empty();
     let timeline = Timeline::new(events, control);
-    let mut assembler = Assembler::new(run, &timeline, events);
+    let admission = Admission::new(run, &timeline);
+    let mut assembler = Assembler::new(run, &timeline, &admission, events);
+    let (told, links, mut late) = (milestones(events), links(events), Vec::new());
     let path = dir.join(ATTEMPTS_FILE);
-    let read = read::each_batch(&path, |batch| {
-        missing.extend(batch.missing.iter().map(|what| format!("{ATTEMPTS_FILE}: {what}")));
-        assembler.take(&batch);
-    });
-    match read {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(format!("{ATTEMPTS_FILE} is not there")),
-        Err(source) => return Err(MeasureError::Read { path, source }),
-    }
-    let (cuts, assembled) = assembler.finish(timeline.load_end);
-
-    let told = milestones(events);
-    let links = links(events);
-    let context = WorkloadContext { plan, run, events, timeline: &timeline, cuts: &cuts, told: &told, links: &links };
-    let mut late = Vec::new();
-    let workloads: IndexMap<String, WorkloadFigures> = assembled
-        .into_iter()
-        .map(|(name, assembled)| {
-            let figures = context.figures(&name, assembled, &mut late);
+    let workloads = thread::scope(|scope| {
+        let (send, batches) = sync_channel::<Arc<Batch>>(BATCHES_AHEAD);
+        let checking = scope.spawn(|| checking::check(batches, &admission, events));
+        let read = read::each_batch(&path, |batch| {
+            missing.extend(batch.missing.iter().map(|what| format!("{ATTEMPTS_FILE}: {what}")));
+            let batch = Arc::new(batch);
+            if batch.records.iter().any(|record| record.access.is_some()) {
+                // Gone only if it panicked, which joining it tells.
+                let _ = send.send(Arc::clone(&batch));
+            }
+            assembler.take(&batch);
+        });
+        drop(send);
+        match read {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing.push(format!("{ATTEMPTS_FILE} is not there"));
+            }
+            Err(source) => return Err(MeasureError::Read { path, source }),
+        }
+        let (cuts, assembled) = assembler.finish(timeline.load_end, missing);
+        let context =
+            WorkloadContext { plan, run, events, timeline: &timeline, cuts: &cuts, told: &told, links: &links };
+        // Not waited for before it is needed.
+        let checked = LazyCell::new(|| checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let figures = assembled.into_iter().map(|(name, assembled)| {
+            let figures = context.figures(&name, &assembled, &mut late, || checked.get(name.as_str()).cloned());
             (name, figures)
-        })
-        .collect();
+        });
+        Ok(figures.collect::<IndexMap<String, WorkloadFigures>>())
+    })?;
 
     let stopped = stopped(events);
     let complete = events.iter().any(|event| event.what == What::RunEnded);
-    let inconclusive = doubts_of(plan, run, events, &timeline, &workloads, late, stopped.as_ref(), missing);
+    let inconclusive = doubts_of(plan, run, events, &timeline, &workloads, &links, late, stopped.as_ref(), missing);
     let (started_wall_ns, mechanism) = started(events);
     Ok(MeasuredRun {
         variant: run.variant_id(),
@@ -111,6 +131,7 @@ fn doubts_of(
     events: &[Event],
     timeline: &Timeline,
     workloads: &IndexMap<String, WorkloadFigures>,
+    links: &IndexMap<String, LinkFigures>,
     late: Vec<Doubt>,
     stopped: Option<&Stop>,
     missing: &[String],
@@ -123,6 +144,7 @@ fn doubts_of(
     all.extend(doubts::baseline_failed(stopped));
     all.extend(late);
     all.extend(workloads.iter().filter_map(|(name, workload)| doubts::dropped(name, &workload.generator)));
+    all.extend(doubts::could_not_accept(links.iter()));
     all.extend(doubts::clock_jumped(events));
     all.extend(doubts::incomplete(complete, missing));
     all

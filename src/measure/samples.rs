@@ -78,19 +78,19 @@ impl Sampler {
     }
 
     /// The sample: of each kind as many as of any other, as far as there are; evenly over time; by due time.
-    pub(crate) fn finish(mut self) -> Vec<Vec<Attempt>> {
+    pub(crate) fn sample(&self) -> Vec<Vec<Attempt>> {
         let mut chosen = Vec::new();
-        let mut kinds: Vec<Vec<u64>> = self.kinds.into_values().map(|candidates| candidates.ops).collect();
+        let mut kinds: Vec<&[u64]> = self.kinds.values().map(|candidates| candidates.ops.as_slice()).collect();
         // Small kinds first: what they leave of their share goes to the others.
-        kinds.sort_by_key(Vec::len);
+        kinds.sort_by_key(|ops| ops.len());
         let count = kinds.len();
         for (index, ops) in kinds.into_iter().enumerate() {
             let share = (MOST - chosen.len()) / (count - index);
-            chosen.extend(evenly(&ops, share));
+            chosen.extend(evenly(ops, share));
         }
         let read = |op: &u64| -> Vec<Attempt> {
-            let lines = self.lines.remove(op).unwrap_or_default();
-            lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect()
+            let lines = self.lines.get(op).into_iter().flatten();
+            lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
         };
         let mut sample: Vec<Vec<Attempt>> = chosen.iter().map(read).collect();
         for attempts in &mut sample {
@@ -115,7 +115,7 @@ mod tests {
     use crate::measure::testing::{CONSTANT, Events, Stream, run_plan, workload};
 
     fn sample(stream: &Stream, events: &Events) -> Vec<Vec<Attempt>> {
-        stream.assembled(events, &run_plan(&workload(CONSTANT))).sampler.finish()
+        stream.assembled(events, &run_plan(&workload(CONSTANT))).sampler.sample()
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::admission::Admission;
 use super::assemble::{Assembled, Assembler};
 use super::history::History;
 use super::model::{Measured, Outage};
@@ -36,6 +37,7 @@ pub(crate) fn group(t0: u64, healed: u64, until: u64, places: &[&str]) -> Group 
         skew_ns: 0,
         healed: (healed < until).then_some(ms(healed)),
         until: ms(until),
+        followed: false,
         places: places.iter().map(|place| place.to_string()).collect(),
     }
 }
@@ -129,9 +131,10 @@ impl Stream {
         let dir = tempfile::tempdir().unwrap();
         self.write(dir.path());
         let timeline = Timeline::new(&events.list, false);
-        let mut assembler = Assembler::new(plan, &timeline, &events.list);
+        let admission = Admission::new(plan, &timeline);
+        let mut assembler = Assembler::new(plan, &timeline, &admission, &events.list);
         each_batch(&dir.path().join(ATTEMPTS_FILE), |batch| assembler.take(&batch)).unwrap();
-        let (_, mut workloads) = assembler.finish(timeline.load_end);
+        let (_, mut workloads) = assembler.finish(timeline.load_end, &mut Vec::new());
         workloads.swap_remove("w").expect("the plan has `w`")
     }
 

@@ -4,7 +4,7 @@ use super::testing::{CONSTANT, Events, Stream, ms, plan, workload, write_run};
 use super::*;
 use crate::clock::Moment;
 use crate::event::Outcome::{Ok as Done, Refused, Shed, Timeout, Unfinished};
-use crate::event::{ATTEMPTS_FILE, Applied, EVENTS_FILE, Milestone, PLAN_FILE, StopReason, What};
+use crate::event::{ATTEMPTS_FILE, Applied, Attempt, EVENTS_FILE, Milestone, PLAN_FILE, StopReason, What};
 
 /// Measures a made-up run with one workload `w`.
 fn measure(events: &Events, stream: &Stream) -> MeasuredRun {
@@ -435,5 +435,70 @@ fn last_error_is_a_lower_bound_where_attempts_fail_to_the_end() {
             .ok_every(10, until, 6000, 5);
         let run = measure(&Events::phases(0, 1900, 6000).injected("cut", 2000).ended(6100), &stream);
         assert_eq!(outage(&run, "cut").last_error_ns, expected, "succeeds again: {succeeds_again}");
+    }
+}
+
+#[test]
+fn the_wire_count_is_the_load_s_and_not_that_of_checks_and_final_reads() {
+    let counted = |requests| What::Counters {
+        link: "w-gateway".into(),
+        counters: crate::event::LinkCounters { requests, ..Default::default() },
+    };
+    // A check of before made 2 requests; then the load makes 300, the last of which ends at 3,995 ms; the readings
+    // after that are the load's, and those of the checks and final reads that follow.
+    let events = Events::phases(100, 2900, 3900)
+        .event(50, counted(2))
+        .event(1000, counted(93))
+        .event(3950, counted(301))
+        .event(4000, counted(302))
+        .event(4500, counted(350))
+        .ended(5000);
+    let stream = Stream::new().ok_every(13, 95, 3995, 5).with(|attempt| attempt.end = ms(3995));
+    let run = measure(&events, &stream);
+    assert_eq!(run.workloads["w"].wire, Some(WireCount { attempts: 300, requests: 300 }));
+    // Cut off before anything was read after the load: what was counted last.
+    let mut cut_off = events.clone();
+    cut_off.list.retain(|event| event.at < ms(4000));
+    assert_eq!(measure(&cut_off, &stream).workloads["w"].wire, Some(WireCount { attempts: 300, requests: 299 }));
+}
+
+#[test]
+fn a_success_under_the_next_fault_does_not_settle_the_one_before() {
+    // 190 successes in the baseline, too few for gaps. From 2,000 ms on everything fails; the second fault strikes at
+    // 4,000 ms, an attempt of 3,990 ms fails under it, and from 5,000 ms on everything succeeds.
+    let events = Events::phases(0, 1900, 6000).fault("a", 2000, 3500).injected("b", 4000).ended(6100);
+    let stream = Stream::new()
+        .ok_every(10, 0, 2000, 5)
+        .every(10, 2000, 5000, |due| (due, due + if due == 3990 { 200 } else { 5 }, Refused))
+        .ok_every(10, 5000, 6000, 5);
+    let run = measure(&events, &stream);
+    assert_eq!(outage(&run, "a").last_error_ns, Figure::AtLeast(ms(1980).0));
+    assert_eq!(outage(&run, "b").last_error_ns, known(990));
+}
+
+#[test]
+fn attempts_that_cannot_have_been_are_left_out_and_named() {
+    let (events, stream) = failover();
+    let whole = measure(&events, &stream);
+    let garbage = [
+        ("due", Box::new(|attempt: &mut Attempt| attempt.due = Moment(1 << 60)) as Box<dyn Fn(&mut Attempt)>),
+        ("start", Box::new(|attempt| attempt.start = Moment(0))),
+        ("end", Box::new(|attempt| attempt.end = Moment(u64::MAX))),
+        ("connected", Box::new(|attempt| attempt.connected = Some(Moment(u64::MAX)))),
+        ("workload", Box::new(|attempt| attempt.workload = "x".into())),
+    ];
+    for (name, damage) in garbage {
+        let dir = tempfile::tempdir().unwrap();
+        let mut damaged = stream.clone();
+        damage(&mut damaged.attempts[350]);
+        write_run(dir.path(), &plan(&workload(CONSTANT)), &events, &damaged);
+        let measured = Measured::from_run(dir.path()).unwrap();
+        let said = "attempts.jsonl.zst: 1 attempts cannot have been and were left out, first one of operation 350: ";
+        assert!(measured.missing.len() == 1 && measured.missing[0].starts_with(said), "{name}: {:?}", measured.missing);
+        let run = &measured.runs[0];
+        assert_eq!(run.inconclusive[0].rule, DoubtRule::IncompleteRun, "{name}");
+        let (had, has) = (window(&whole, "overall"), window(run, "overall"));
+        assert_eq!((has.operations, has.latency.max_ns), (had.operations - 1, had.latency.max_ns), "{name}");
+        assert_eq!(run.workloads.len(), 1, "{name}");
     }
 }

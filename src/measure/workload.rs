@@ -1,16 +1,17 @@
 //! One workload's figures, put together.
 
+use std::thread;
+
 use indexmap::IndexMap;
 
 use super::assemble::{Assembled, Cuts};
-use super::consistency::Checker;
 use super::history::{Class, View};
 use super::model::{
     ClassFigures, Consistency, Doubt, Figure, GeneratorHealth, LinkFigures, Outage, ToldMilestone, WireCount,
     WorkloadFigures,
 };
 use super::outage::OutageContext;
-use super::phases::{Phase, Timeline};
+use super::phases::{Interval, Phase, Timeline};
 use super::tally::Tally;
 use super::{availability, doubts, pace, rpo};
 use crate::event::{Event, What};
@@ -32,9 +33,15 @@ pub(crate) struct WorkloadContext<'a> {
 }
 
 impl WorkloadContext<'_> {
-    /// The figures of one workload; what makes its generator doubtful goes to `late`.
-    pub(crate) fn figures(&self, name: &str, mut assembled: Assembled, late: &mut Vec<Doubt>) -> WorkloadFigures {
-        let checker = assembled.checker.take();
+    /// The figures of one workload; what makes its generator doubtful goes to `late`. `consistency`, what became of its
+    /// writes, may have to be waited for, so it is asked for late.
+    pub(crate) fn figures(
+        &self,
+        name: &str,
+        assembled: &Assembled,
+        late: &mut Vec<Doubt>,
+        consistency: impl FnOnce() -> Option<Consistency>,
+    ) -> WorkloadFigures {
         let history = &assembled.history;
         let arrival = self.run.workloads.get(name).map(|workload| workload.arrival);
         let by_chance = matches!(arrival, Some(Arrival::Poisson(_) | Arrival::Users { .. }));
@@ -44,18 +51,24 @@ impl WorkloadContext<'_> {
         for tallies in &assembled.tallies {
             total.iter_mut().zip(tallies).for_each(|(sum, tally)| sum.add(tally));
         }
-        let all = self.class(history.view(None), &total, by_chance);
+        // Which class comes next is drawn by chance, whatever the arrival.
+        let one =
+            |number: usize| self.class(history.view(Some(Class(number as u16))), &assembled.tallies[number], true);
+        let several = if history.classes.len() > 1 { history.classes.len() } else { 0 };
+        let (all, single, series) = thread::scope(|scope| {
+            let beside = scope.spawn(|| ((0..several).map(one).collect(), assembled.series.series(history.view(None))));
+            let all = self.class(history.view(None), &total, by_chance);
+            let (single, series): (Vec<ClassFigures>, _) =
+                beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (all, single, series)
+        });
+        let mut single = single.into_iter();
         let mut classes = IndexMap::from([(ALL.to_owned(), all)]);
-        for (number, class) in history.classes.iter().enumerate() {
-            let figures = if history.classes.len() == 1 {
-                classes[ALL].clone()
-            } else {
-                // Which class comes next is drawn by chance, whatever the arrival.
-                self.class(history.view(Some(Class(number as u16))), &assembled.tallies[number], true)
-            };
+        for class in &history.classes {
+            let figures = single.next().unwrap_or_else(|| classes[ALL].clone());
             classes.insert(class.to_string(), figures);
         }
-        let consistency = checker.map(|checker| self.consistency(name, checker));
+        let consistency = consistency();
         if let Some(consistency) = &consistency {
             let writes = |class: &str| {
                 let number = history.classes.iter().position(|known| **known == *class);
@@ -81,12 +94,12 @@ impl WorkloadContext<'_> {
         WorkloadFigures {
             closed_loop,
             missing: if closed_loop { self.missing(&total) } else { None },
-            wire: self.wire(&assembled),
+            wire: self.wire(assembled),
             consistency,
             availability: availability::at_client(view, impact, self.plan.sla.as_ref(), &unavailability, resolution),
-            series: assembled.series.series(view),
+            series,
             generator: self.generator(name, &total),
-            samples: assembled.sampler.finish(),
+            samples: assembled.sampler.sample(),
             classes,
         }
     }
@@ -106,18 +119,6 @@ impl WorkloadContext<'_> {
         ClassFigures { windows, outages }
     }
 
-    /// What became of its writes, by what stands there in the end.
-    fn consistency(&self, name: &str, mut checker: Checker) -> Consistency {
-        for event in self.events {
-            if let What::FinalRead { workload, key, value, ok } = &event.what
-                && workload == name
-            {
-                checker.final_read(key, value.as_deref(), *ok);
-            }
-        }
-        checker.finish()
-    }
-
     /// The mean of operations a second in a phase.
     fn rate(&self, tallies: &[Tally], phase: &str) -> Option<f64> {
         let phase = self.timeline.phase(phase)?;
@@ -134,8 +135,10 @@ impl WorkloadContext<'_> {
     /// Attempts as the client counted them and as its links did; none where no link counts requests.
     fn wire(&self, assembled: &Assembled) -> Option<WireCount> {
         let attempts = assembled.connected.values().sum();
-        let requests = assembled.connected.keys().filter_map(|link| self.links.get(&**link));
-        let requests = requests.map(|link| link.total.requests).sum();
+        let starts = assembled.history.starts.iter().filter_map(|starts| starts.first());
+        let load = Interval::new(starts.min().copied().unwrap_or_default(), assembled.ended);
+        let links = assembled.connected.keys().filter_map(|link| self.links.get(&**link));
+        let requests = links.map(|link| requests(link, load)).fold(0, u64::saturating_add);
         (requests > 0).then_some(WireCount { attempts, requests })
     }
 
@@ -156,4 +159,12 @@ impl WorkloadContext<'_> {
         }
         health
     }
+}
+
+/// The requests that a link counted from the last reading before the load to the first one after it: checks and final
+/// reads take the same links. Where the run was cut off before such a reading, to its last one.
+fn requests(link: &LinkFigures, load: Interval) -> u64 {
+    let before = link.readings.iter().rfind(|(at, _)| *at <= load.start).map_or(0, |(_, counters)| counters.requests);
+    let after = link.readings.iter().find(|(at, _)| *at >= load.end).or(link.readings.last());
+    after.map_or(0, |(_, counters)| counters.requests).saturating_sub(before)
 }

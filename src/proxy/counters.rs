@@ -90,6 +90,7 @@ impl Counters {
             .collect();
         LinkCounters {
             accepted: self.accepted.get(),
+            accept_failed: self.accept_failed.get(),
             connected: self.connected.get(),
             dial_failed: self.dial_failed.get(),
             open: self.open.get(),

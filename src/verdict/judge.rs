@@ -1,7 +1,7 @@
 //! The judge: each expectation, for each variant and workload that it speaks of, over all repetitions.
 
 use super::because::because;
-use super::observe::{Observed, Subject, observe};
+use super::observe::{Observed, Subject, in_whole_run, observe};
 use super::{Judged, Judgement, StoredBaseline, Verdict, Word, say};
 use crate::event::StopReason;
 use crate::experiment::expectation::{Expectation, Limit, Op, Phase, Reference, Sign};
@@ -46,8 +46,7 @@ fn word(plan: &Plan, variants: &[Variant<'_>], verdict: &Verdict) -> Word {
         runs.any(|run| run.stopped.as_ref().is_some_and(|stop| reasons.contains(&stop.reason)))
     };
     let came_to = |outcome| verdict.lines.iter().any(|line| line.outcome == outcome);
-    let by_hand =
-        [StopReason::Guard, StopReason::Lease, StopReason::Button, StopReason::Interrupt, StopReason::Terminate];
+    let by_hand = [StopReason::Guard, StopReason::Lease, StopReason::Interrupt, StopReason::Terminate];
     if stopped(&by_hand) || stopped(&[StopReason::Bug]) {
         Word::Aborted
     } else if stopped(&[StopReason::System]) {
@@ -108,9 +107,17 @@ pub(super) fn variants<'a>(measured: &'a Measured, stored: Option<&'a StoredBase
 struct Answer {
     outcome: Judgement,
     observed: Observed,
+    /// The same count over the whole run, where the expectation looks at less and sees less.
+    in_whole_run: Option<usize>,
     limit: Option<Edge>,
     because: String,
     doubt: Option<Doubt>,
+}
+
+impl Answer {
+    fn nobody_knows(observed: Observed, because: String, doubt: Option<Doubt>) -> Answer {
+        Answer { outcome: Judgement::Inconclusive, observed, in_whole_run: None, limit: None, because, doubt }
+    }
 }
 
 impl<'a> Variant<'a> {
@@ -209,7 +216,10 @@ impl<'a> Variant<'a> {
         });
         let Some(shown) = shown else { unreachable!("a variant has at least one run") };
         let unit = subject.metric.unit();
-        let (observed, limit) = texts(unit, expectation, &shown);
+        let (mut observed, limit) = texts(unit, expectation, &shown);
+        if let Some(whole) = shown.in_whole_run {
+            observed += &format!(" ({} in the whole run)", say::count(whole as u64));
+        }
         Judged {
             expectation: expectation.to_string(),
             variant: self.id.clone(),
@@ -279,8 +289,8 @@ fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
 /// Whether a doubt also turns *failed* into *inconclusive*: the load, or the system before the fault, was not as planned,
 /// or a part of what was recorded cannot be read, and what it would have shown is anybody's guess.
 fn excuses_failure(rule: DoubtRule) -> bool {
-    use DoubtRule::{BaselineFailed, DroppedRecords, IncompleteRun, LateGenerator};
-    matches!(rule, LateGenerator | DroppedRecords | BaselineFailed | IncompleteRun)
+    use DoubtRule::{BaselineFailed, DroppedRecords, IncompleteRun, LateGenerator, LinkCouldNotAccept};
+    matches!(rule, LateGenerator | DroppedRecords | LinkCouldNotAccept | BaselineFailed | IncompleteRun)
 }
 
 /// All, or at least so many of all repetitions.
@@ -306,7 +316,7 @@ fn answer(
     let Some(run) = run else {
         let why = "the run never started".to_owned();
         let observed = Observed::Unknown { rule: DoubtRule::IncompleteRun, why: why.clone() };
-        return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because: why, doubt: None };
+        return Answer::nobody_knows(observed, why, None);
     };
     let observed = observe(run, subject, &phase);
     let about = || title(expectation, subject);
@@ -314,7 +324,7 @@ fn answer(
         // What a stop left unseen needs no reason besides the stop.
         let doubt = run.stopped.is_none().then(|| Doubt { rule: *rule, detail: format!("{}: {why}", about()) });
         let because = why.clone();
-        return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because, doubt };
+        return Answer::nobody_knows(observed, because, doubt);
     }
     let limit = worked_out(&expectation.limit, |reference| match reference {
         Reference::Stored => stored.clone(),
@@ -332,10 +342,12 @@ fn answer(
                 false => DoubtRule::PhaseWithoutSample,
             };
             let doubt = Some(Doubt { rule, detail: format!("{}: {why}", about()) });
-            return Answer { outcome: Judgement::Inconclusive, observed, limit: None, because: why, doubt };
+            return Answer::nobody_knows(observed, why, doubt);
         }
     };
     let outcome = compare(&observed, expectation.op, limit);
+    let seen = if let Observed::Between { low, .. } = observed { low } else { 0.0 };
+    let in_whole_run = in_whole_run(run, subject).filter(|whole| *whole as f64 > seen);
     let mut because = because(run, subject, &phase);
     let doubts = doubts_of(run);
     let spoilt = match outcome {
@@ -347,7 +359,8 @@ fn answer(
     if let Some(doubt) = spoilt {
         let seems = if outcome == Judgement::Held { "it seems to hold" } else { "it seems to have failed" };
         let because = format!("{seems}, but {}", doubt.detail);
-        return Answer { outcome: Judgement::Inconclusive, observed, limit: Some(limit), because, doubt: None };
+        let (outcome, limit) = (Judgement::Inconclusive, Some(limit));
+        return Answer { outcome, observed, in_whole_run, limit, because, doubt: None };
     }
     let mut doubt = None;
     if outcome == Judgement::Inconclusive
@@ -366,9 +379,10 @@ fn answer(
         let detail = format!("the baseline does not hold `{expectation}`");
         because = if because.is_empty() { detail.clone() } else { format!("{detail}: {because}") };
         doubt = Some(Doubt { rule: DoubtRule::BaselineFailed, detail });
-        return Answer { outcome: Judgement::Inconclusive, observed, limit: Some(limit), because, doubt };
+        let (outcome, limit) = (Judgement::Inconclusive, Some(limit));
+        return Answer { outcome, observed, in_whole_run, limit, because, doubt };
     }
-    Answer { outcome, observed, limit: Some(limit), because, doubt }
+    Answer { outcome, observed, in_whole_run, limit: Some(limit), because, doubt }
 }
 
 fn check_held(run: Option<&MeasuredRun>, index: usize) -> (Judgement, String) {

@@ -347,6 +347,16 @@ fn of_writes(consistency: &Consistency, outages: &[(&str, &Outage)], metric: Met
     }
 }
 
+/// How many writes are lost, or masked, in the whole run: what is lost far from every fault is not judged, but told.
+pub(super) fn in_whole_run(run: &MeasuredRun, subject: Subject<'_>) -> Option<usize> {
+    let consistency = run.workloads.get(subject.workload)?.consistency.as_ref()?;
+    match subject.metric {
+        Metric::Lost => Some(consistency.lost_acknowledged.len()),
+        Metric::Masked => Some(consistency.masked_acknowledged.len()),
+        _ => None,
+    }
+}
+
 fn in_seconds(figure: &Figure<u64>) -> Figure<f64> {
     match figure {
         Figure::Known(ns) => Figure::Known(seconds(*ns)),

@@ -11,7 +11,9 @@ use crate::experiment::metric::Metric;
 use crate::measure::*;
 use crate::plan::{Plan, Require};
 
+mod doubts;
 mod stored;
+mod writes;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
@@ -200,6 +202,10 @@ fn is(outcome: Judgement, observed: &str, limit: &str, because: &str) -> (Judgem
     (outcome, observed.into(), limit.into(), because.into())
 }
 
+fn doubtful(rule: DoubtRule) -> MeasuredRun {
+    with(|run| run.inconclusive.push(Doubt { rule, detail: "something is odd".into() }))
+}
+
 use Judgement::{Failed, Held, Inconclusive};
 
 #[test]
@@ -330,88 +336,6 @@ fn what_never_finished_makes_a_quantile_a_lower_bound() {
 }
 
 #[test]
-fn lost_holds_only_if_nothing_is_masked() {
-    // t0 is 3 s, steady 7 s: writes acknowledged from 2 s to 7 s count.
-    let at = |ms: &[u64]| ms.iter().map(|ms| Moment::from_millis(*ms)).collect::<Vec<_>>();
-    for (lost, masked, expect, outcome, observed) in [
-        (&[][..], &[][..], "lost == 0", Held, "0"),
-        (&[2500], &[], "lost == 0", Failed, "1"),
-        (&[], &[2500], "lost == 0", Inconclusive, "0 to 1"),
-        (&[2500], &[2600], "lost == 0", Failed, "1 to 2"),
-        (&[1999, 7001], &[1999], "lost == 0", Held, "0"),
-        (&[2500], &[2600], "lost > 0", Held, "1 to 2"),
-        (&[], &[2600], "lost > 0", Inconclusive, "0 to 1"),
-        (&[2500], &[], "masked == 0", Held, "0"),
-        (&[2500, 2900], &[], "rpo <= 1s", Held, "500 ms"),
-        (&[2500], &[2100], "rpo <= 600ms", Inconclusive, "500 ms to 900 ms"),
-        (&[3500], &[], "rpo == 0s", Held, "0 s"),
-        (&[1500], &[], "rpo <= 1s", Failed, "1.50 s"),
-    ] {
-        let run = with(|run| {
-            consistency(run).lost_acknowledged = at(lost);
-            consistency(run).masked_acknowledged = at(masked);
-        });
-        let line = line(run, expect);
-        assert_eq!((line.outcome, line.observed.as_str()), (outcome, observed), "{lost:?} {masked:?} {expect}");
-    }
-}
-
-#[test]
-fn never_steady_means_that_all_later_writes_count() {
-    let run = with(|run| {
-        cut(run).time_to_steady_ns = Figure::AtLeast(9 * SECOND);
-        consistency(run).lost_acknowledged = vec![Moment(12_500 * MS)];
-    });
-    assert_eq!(line(run, "lost == 0").outcome, Failed);
-}
-
-#[test]
-fn each_fault_has_its_own_share_of_the_loss() {
-    let run = with(|run| {
-        consistency(run).lost_acknowledged = vec![Moment(2500 * MS)];
-        cut(run).rpo_age_ns = Some(500 * MS);
-        let slow = Outage { t0: Moment(8 * SECOND), rpo_age_ns: Some(0), ..outage("slow") };
-        run.workloads["orders"].classes["all"].outages.insert("slow".into(), slow);
-    });
-    assert_eq!(line(run.clone(), "rpo during fault.slow == 0s").outcome, Held);
-    assert_eq!(line(run, "rpo <= 1s").observed, "500 ms");
-}
-
-#[test]
-fn a_masked_write_is_named_as_the_doubt() {
-    let run = with(|run| {
-        consistency(run).masked = 1;
-        consistency(run).masked_acknowledged = vec![Moment(2500 * MS)];
-    });
-    let verdict = judged(run, &["orders.lost == 0"]);
-    assert_eq!((verdict.word, verdict.doubts[0].1.rule), (Word::Inconclusive, DoubtRule::MaskedWrites));
-    let because = "some writes are masked: they may be gone, and nobody can know; of 800 writes acknowledged; 1 masked";
-    assert_eq!(verdict.lines[0].because, because);
-}
-
-#[test]
-fn without_evidence_nothing_is_held() {
-    for expect in ["duplicates == 0", "resurrected == 0", "stale_reads == 0", "staleness <= 1s"] {
-        let expect = &format!("orders.{expect}");
-        assert_eq!(line(run(), expect).outcome, Held, "{expect}");
-        let no_read = line(with(|run| consistency(run).reads_checked = 0), expect);
-        let no_key = line(with(|run| consistency(run).keys_seen = 0), expect);
-        let (blind, other) = if expect.contains("stale") { (no_read, no_key) } else { (no_key, no_read) };
-        assert_eq!((blind.outcome, blind.observed.as_str(), other.outcome), (Inconclusive, "n/a", Held), "{expect}");
-        assert!(blind.because.starts_with("no"), "{expect}: {}", blind.because);
-    }
-    // What was found was found.
-    let run = with(|run| (consistency(run).duplicates, consistency(run).keys_seen) = (1, 0));
-    assert_eq!(line(run, "orders.duplicates == 0").outcome, Failed);
-}
-
-#[test]
-fn a_stop_alone_does_not_excuse_a_failure() {
-    let stop = Stop { at: Moment(SECOND), reason: StopReason::Guard, detail: "enough".into() };
-    assert_eq!(line(with(|run| run.stopped = Some(stop)), "p99 > 1s").outcome, Failed);
-}
-
-#[test]
 fn what_does_not_apply_is_inconclusive() {
     let why = "fewer than 99 % of the baseline's successes came from what was hit";
     let run_ = with(|run| cut(run).failover_latency_ns = Figure::NotApplicable(why.into()));
@@ -470,59 +394,6 @@ fn several_faults_count_together_and_each_alone() {
     assert_eq!(line(two(), "failover_latency during fault.slow < 5s").observed, "2.00 s");
     assert_eq!(line(two(), "metastable == no").outcome, Inconclusive);
     assert_eq!(line(two(), "metastable during fault.cut == no").observed, "no");
-}
-
-fn doubtful(rule: DoubtRule) -> MeasuredRun {
-    with(|run| run.inconclusive.push(Doubt { rule, detail: "something is odd".into() }))
-}
-
-#[test]
-fn any_doubt_turns_held_into_inconclusive_and_some_turn_failed_too() {
-    for (rule, of_failed, word) in [
-        (DoubtRule::FaultWithoutProof, Failed, Word::Failed),
-        (DoubtRule::ClockJumped, Failed, Word::Failed),
-        (DoubtRule::IncompleteRun, Inconclusive, Word::Inconclusive),
-        (DoubtRule::LateGenerator, Inconclusive, Word::Inconclusive),
-        (DoubtRule::DroppedRecords, Inconclusive, Word::Inconclusive),
-        (DoubtRule::BaselineFailed, Inconclusive, Word::Inconclusive),
-    ] {
-        let held = line(doubtful(rule), "p99 < 1s");
-        assert_eq!((held.outcome, held.because.as_str()), (Inconclusive, "it seems to hold, but something is odd"));
-        let verdict = judged(doubtful(rule), &["p99 > 1s"]);
-        assert_eq!((verdict.lines[0].outcome, verdict.word), (of_failed, word), "{rule:?}");
-    }
-    assert_eq!(judged(doubtful(DoubtRule::ClockJumped), &[]).word, Word::Inconclusive);
-    assert_eq!(judged(run(), &[]).word, Word::Held);
-}
-
-#[test]
-fn a_baseline_that_fails_its_own_expectation_says_nothing_about_the_fault() {
-    let run = with(|run| set(run, "baseline", failing(&[(Outcome::Error, 100)])));
-    let verdict = judged(run, &["success_rate during baseline >= 99%"]);
-    assert_eq!(verdict.word, Word::Inconclusive);
-    assert_eq!(verdict.doubts[0].1.rule, DoubtRule::BaselineFailed);
-    let because = "the baseline does not hold `success_rate during baseline >= 99%`: 100 operations failed: 100 error";
-    assert_eq!(verdict.lines[0].because, because);
-}
-
-#[test]
-fn a_stop_decides_the_word() {
-    for (reason, word) in [
-        (StopReason::Guard, Word::Aborted),
-        (StopReason::Lease, Word::Aborted),
-        (StopReason::Button, Word::Aborted),
-        (StopReason::Interrupt, Word::Aborted),
-        (StopReason::Terminate, Word::Aborted),
-        (StopReason::System, Word::NotReady),
-        (StopReason::Baseline, Word::Inconclusive),
-        (StopReason::Disk, Word::Inconclusive),
-        (StopReason::Keeper, Word::Inconclusive),
-    ] {
-        let run = with(|run| run.stopped = Some(Stop { at: Moment(SECOND), reason, detail: "enough".into() }));
-        let verdict = judged(run, &["p99 < 1s"]);
-        assert_eq!((verdict.word, verdict.lines[0].outcome), (word, Inconclusive), "{reason:?}");
-        assert_eq!(verdict.doubts[0].1.detail, "the run stopped at 1.000 s: enough");
-    }
 }
 
 /// A run of this variant and repetition, with this p99 in milliseconds.

@@ -4,9 +4,9 @@
 //! is none of a second row. Where a system holds two rows under one key, its final read returns both.
 
 use super::value::Tag;
-use super::{Found, shown};
+use super::{Found, Touch, shown};
 use crate::clock::Moment;
-use crate::event::{Applied, Attempt};
+use crate::event::Applied;
 
 /// One key that one operation creates.
 #[derive(Debug)]
@@ -37,20 +37,20 @@ impl Insert {
         self.op
     }
 
-    pub(super) fn attempt(&mut self, attempt: &Attempt) {
-        if attempt.applied == Applied::Yes {
-            self.acknowledged = self.acknowledged.min(attempt.end.0);
+    pub(super) fn touch(&mut self, touch: &Touch<'_>) {
+        if touch.applied == Applied::Yes {
+            self.acknowledged = self.acknowledged.min(touch.end.0);
         }
-        self.possible |= attempt.applied != Applied::No;
+        self.possible |= touch.applied != Applied::No;
     }
 
     /// A read that began at `start`: nothing must not be there once the insert is acknowledged.
-    pub(super) fn read(&self, start: u64, value: Option<&str>, found: &mut Found) {
+    pub(super) fn read(&self, start: u64, found_nothing: bool, found: &mut Found) {
         if self.acknowledged >= start {
             return;
         }
         found.read_checked();
-        if value.is_none_or(str::is_empty) {
+        if found_nothing {
             let age_ns = start - self.acknowledged;
             found.stale(age_ns, || {
                 format!(

@@ -19,16 +19,16 @@ mod register;
 mod value;
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use super::Consistency;
 use crate::clock::Moment;
-use crate::event::{Access, Applied, Attempt, Outcome};
+use crate::event::{Access, Applied, Outcome};
 
 use insert::Insert;
 use list::List;
 use register::Register;
-use value::{Row, Tag};
+use value::{Row, Shown, Tag};
 
 /// Examples kept at most, and of each kind at most.
 const EXAMPLES: usize = 20;
@@ -43,8 +43,8 @@ const REORDERED: usize = 16_384;
 /// Holds 24 bytes for each attempt to write a register or a list, 24 for each inserted key, and a window of reads.
 #[derive(Debug, Default)]
 pub struct Checker {
-    keys: HashMap<u64, Key>,
-    inserts: HashMap<u64, Insert>,
+    keys: HashMap<u64, Key, Hashed>,
+    inserts: HashMap<u64, Insert, Hashed>,
     reads: VecDeque<Read>,
     found: Found,
 }
@@ -70,13 +70,55 @@ enum FinalRead {
     Answered(Option<Box<str>>),
 }
 
+/// An attempt as the checks read it: what it did to which key. Its texts are borrowed, for millions pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Touch<'a> {
+    /// The operation's number.
+    pub op: u64,
+    /// The attempt's number within it.
+    pub attempt: u32,
+    /// What it does.
+    pub access: Access,
+    /// To what.
+    pub key: &'a str,
+    /// The value written or read.
+    pub value: Option<&'a str>,
+    /// The value that a write replaced, as the system returned it.
+    pub replaced: Option<&'a str>,
+    /// When it started.
+    pub start: Moment,
+    /// When it ended.
+    pub end: Moment,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether it took effect.
+    pub applied: Applied,
+}
+
 /// A read that waits to be judged.
 #[derive(Debug)]
 struct Read {
     key: u64,
     start: u64,
     end: u64,
-    value: Option<Box<str>>,
+    value: ReadValue,
+}
+
+/// What a read returned, without a text of its own where that can be.
+#[derive(Debug)]
+enum ReadValue {
+    Nothing,
+    Tag(Tag),
+    Text(Box<str>),
+}
+
+impl ReadValue {
+    fn of(value: Option<&str>) -> ReadValue {
+        match value {
+            None | Some("") => ReadValue::Nothing,
+            Some(value) => Tag::parse(value).map_or_else(|| ReadValue::Text(value.into()), ReadValue::Tag),
+        }
+    }
 }
 
 /// What has been found so far.
@@ -147,19 +189,18 @@ impl Checker {
         Checker::default()
     }
 
-    /// Takes the next attempt. Those without a state, and those that sent nothing, are passed over.
-    pub fn attempt(&mut self, attempt: &Attempt) {
-        let (Some(access), Some(key)) = (attempt.access, attempt.key.as_deref()) else { return };
-        if !attempt.outcome.was_sent() {
+    /// Takes the next attempt; one that sent nothing is passed over.
+    pub fn touch(&mut self, touch: &Touch<'_>) {
+        if !touch.outcome.was_sent() {
             return;
         }
-        match access {
+        match touch.access {
             Access::Read | Access::Scan => {
-                if attempt.outcome == Outcome::Ok {
-                    self.read(attempt, access, key);
+                if touch.outcome == Outcome::Ok {
+                    self.read(touch);
                 }
             }
-            Access::Write | Access::Append | Access::Insert => self.write(attempt, access, key),
+            Access::Write | Access::Append | Access::Insert => self.write(touch),
         }
         if self.reads.len() > REORDERED {
             self.judge_read();
@@ -206,41 +247,40 @@ impl Checker {
         figures
     }
 
-    fn write(&mut self, attempt: &Attempt, access: Access, key: &str) {
-        let own = Tag::of(attempt.op, attempt.attempt);
-        let tells = |value: &str| match access {
+    fn write(&mut self, touch: &Touch<'_>) {
+        let own = Tag::of(touch.op, touch.attempt);
+        let tells = |value: &str| match touch.access {
             Access::Insert => Insert::op_of(value) == own.map(|own| own.op),
             _ => Tag::parse(value) == own,
         };
         // A value that does not tell who wrote it leaves no trace to follow.
-        let Some(tag) = own.filter(|_| attempt.value.as_deref().is_none_or(tells)) else {
-            if attempt.applied == Applied::Yes {
+        let Some(tag) = own.filter(|_| touch.value.is_none_or(tells)) else {
+            if touch.applied == Applied::Yes {
                 self.found.acknowledged();
-                self.found.masked(attempt.end, || {
-                    format!("{key}: operation {} wrote a value that does not tell who wrote it", attempt.op)
+                self.found.masked(touch.end, || {
+                    format!("{}: operation {} wrote a value that does not tell who wrote it", touch.key, touch.op)
                 });
             }
             return;
         };
-        match access {
+        match touch.access {
             Access::Insert => {
-                self.inserts.entry(hash(key)).or_insert_with(|| Insert::new(tag.op)).attempt(attempt);
+                self.inserts.entry(hash(touch.key)).or_insert_with(|| Insert::new(tag.op)).touch(touch);
             }
-            Access::Append => self.key(key).list.append(Row::new(tag, attempt, None)),
+            Access::Append => self.key(touch.key).list.append(Row::new(tag, touch, None)),
             _ => {
-                let replaced = attempt.replaced.as_deref().filter(|_| attempt.applied == Applied::Yes);
-                self.key(key).register.write(tag, attempt, replaced);
+                let replaced = touch.replaced.filter(|_| touch.applied == Applied::Yes);
+                self.key(touch.key).register.write(tag, touch, replaced);
             }
         }
     }
 
-    fn read(&mut self, attempt: &Attempt, access: Access, key: &str) {
-        let value = attempt.value.clone();
-        let (start, end) = (attempt.start.0, attempt.end.0);
-        if access == Access::Scan {
-            self.key(key).list.scan(start, value.as_deref().unwrap_or_default());
+    fn read(&mut self, touch: &Touch<'_>) {
+        let (start, end) = (touch.start.0, touch.end.0);
+        if touch.access == Access::Scan {
+            self.key(touch.key).list.scan(start, touch.value.unwrap_or_default());
         } else {
-            self.reads.push_back(Read { key: hash(key), start, end, value });
+            self.reads.push_back(Read { key: hash(touch.key), start, end, value: ReadValue::of(touch.value) });
         }
     }
 
@@ -254,10 +294,15 @@ impl Checker {
     fn judge_read(&mut self) {
         let Some(read) = self.reads.pop_front() else { return };
         if let Some(insert) = self.inserts.get(&read.key) {
-            insert.read(read.start, read.value.as_deref(), &mut self.found);
+            insert.read(read.start, matches!(read.value, ReadValue::Nothing), &mut self.found);
         } else if let Some(key) = self.keys.get_mut(&read.key) {
             key.read = true;
-            key.register.read(&key.name, read.start, read.end, read.value.as_deref(), &mut self.found);
+            let value = match &read.value {
+                ReadValue::Nothing => Shown::Nothing,
+                ReadValue::Tag(tag) => Shown::Value(*tag),
+                ReadValue::Text(text) => key.register.foreign(text),
+            };
+            key.register.read(&key.name, read.start, read.end, value, &mut self.found);
         }
     }
 
@@ -277,6 +322,26 @@ fn hash(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
+}
+
+/// What is hashed already is its own hash.
+type Hashed = BuildHasherDefault<Same>;
+
+#[derive(Debug, Default)]
+struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only whole hashes are hashed")
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// A value for people.

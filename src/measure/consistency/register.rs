@@ -22,9 +22,9 @@
 use std::collections::HashMap;
 
 use super::value::{Row, Shown, Tag};
-use super::{FinalRead, Found, shown};
+use super::{FinalRead, Found, Touch, shown};
 use crate::clock::Moment;
-use crate::event::{Applied, Attempt};
+use crate::event::Applied;
 
 /// Before everything, and after everything.
 const BEFORE: i64 = i64::MIN;
@@ -42,10 +42,10 @@ pub(super) struct Register {
 }
 
 impl Register {
-    pub(super) fn write(&mut self, tag: Tag, attempt: &Attempt, replaced: Option<&str>) {
+    pub(super) fn write(&mut self, tag: Tag, touch: &Touch<'_>, replaced: Option<&str>) {
         let replaced = replaced.map(|value| self.shown(Some(value)));
         // One that replaced itself was applied twice on its way; what it first replaced was not told.
-        let row = Row::new(tag, attempt, replaced.filter(|replaced| *replaced != Shown::Value(tag)));
+        let row = Row::new(tag, touch, replaced.filter(|replaced| *replaced != Shown::Value(tag)));
         if self.rows.len() == self.rows.capacity() {
             // Half as much again, not twice: these rows are most of what is held.
             self.rows.reserve_exact(self.rows.len() / 2 + 8);
@@ -64,8 +64,7 @@ impl Register {
     }
 
     /// Judges a read once every write that ended before it began has been taken.
-    pub(super) fn read(&mut self, key: &str, start: u64, end: u64, value: Option<&str>, found: &mut Found) {
-        let value = self.shown(value);
+    pub(super) fn read(&mut self, key: &str, start: u64, end: u64, value: Shown, found: &mut Found) {
         // The latest moment at which the value was there for the first time.
         let there = match value {
             Shown::Nothing => Some(0),
@@ -171,18 +170,18 @@ impl Register {
     fn shown(&mut self, value: Option<&str>) -> Shown {
         match value {
             None | Some("") => Shown::Nothing,
-            Some(value) => match Tag::parse(value) {
-                Some(tag) => Shown::Value(tag),
-                None => {
-                    let known = self.foreign.iter().position(|known| **known == *value);
-                    let number = known.unwrap_or_else(|| {
-                        self.foreign.push(value.into());
-                        self.foreign.len() - 1
-                    });
-                    Shown::Foreign(u16::try_from(number).unwrap_or(u16::MAX))
-                }
-            },
+            Some(value) => Tag::parse(value).map_or_else(|| self.foreign(value), Shown::Value),
         }
+    }
+
+    /// A value that is not ours.
+    pub(super) fn foreign(&mut self, value: &str) -> Shown {
+        let known = self.foreign.iter().position(|known| **known == *value);
+        let number = known.unwrap_or_else(|| {
+            self.foreign.push(value.into());
+            self.foreign.len() - 1
+        });
+        Shown::Foreign(u16::try_from(number).unwrap_or(u16::MAX))
     }
 
     fn name(&self, value: Shown) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Attempt;
 use crate::seed::{Dice, Seed};
 
 /// How a simulated system behaves.
@@ -60,6 +61,23 @@ struct Sent {
     record: Attempt,
     /// When it takes effect; none: never.
     effect: Option<u64>,
+}
+
+/// Takes an attempt as it was recorded.
+pub(super) fn take(checker: &mut Checker, attempt: &Attempt) {
+    let (Some(access), Some(key)) = (attempt.access, attempt.key.as_deref()) else { return };
+    checker.touch(&Touch {
+        op: attempt.op,
+        attempt: attempt.attempt,
+        access,
+        key,
+        value: attempt.value.as_deref(),
+        replaced: attempt.replaced.as_deref(),
+        start: attempt.start,
+        end: attempt.end,
+        outcome: attempt.outcome,
+        applied: attempt.applied,
+    });
 }
 
 pub(super) fn record(op: u64, attempt: u32, access: Access, key: &str, start: u64) -> Attempt {
@@ -190,7 +208,7 @@ fn run(seed: u64, habits: Habits) -> (Consistency, Truth) {
     let mut acknowledged = BTreeSet::new();
     let mut names = BTreeSet::new();
     for record in &records {
-        checker.attempt(record);
+        take(&mut checker, record);
         names.insert(record.key.clone().unwrap());
         if record.applied == Applied::Yes && !matches!(record.access, Some(Access::Read | Access::Scan)) {
             acknowledged.insert(record.op);

@@ -1,7 +1,8 @@
 //! Values that tell who wrote them, and the compact row of a write.
 
+use super::Touch;
 use crate::clock::Moment;
-use crate::event::{Applied, Attempt};
+use crate::event::Applied;
 
 /// A value `op.attempt`: written by that attempt and by no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,10 +74,10 @@ impl Row {
     /// The system did not say.
     const UNTOLD: u32 = u32::MAX;
 
-    pub(super) fn new(tag: Tag, attempt: &Attempt, replaced: Option<Shown>) -> Row {
-        let span_ns = attempt.end.0.saturating_sub(attempt.start.0);
+    pub(super) fn new(tag: Tag, touch: &Touch<'_>, replaced: Option<Shown>) -> Row {
+        let span_ns = touch.end.0.saturating_sub(touch.start.0);
         let span_us = span_ns.div_ceil(1000);
-        let applied = match attempt.applied {
+        let applied = match touch.applied {
             Applied::No => 0,
             Applied::Unknown => 1,
             // An acknowledgement that came after more than an hour cannot be dated; nothing is concluded from it.
@@ -90,7 +91,7 @@ impl Row {
             Some(Shown::Value(tag)) => (tag.op, tag.attempt),
         };
         Row {
-            start: attempt.start.0,
+            start: touch.start.0,
             op: tag.op,
             span_us: u32::try_from(span_us).unwrap_or(u32::MAX),
             replaced_op,

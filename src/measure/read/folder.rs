@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::order;
 use crate::clock::Moment;
 use crate::event::{EVENTS_FILE, Event, PLAN_FILE};
 use crate::measure::MeasureError;
@@ -57,6 +58,20 @@ fn parse(text: &[u8], missing: &mut Vec<String>) -> Vec<Event> {
         }
     }
     missing.extend(first_bad.map(|error| format!("{bad} lines of {EVENTS_FILE} are no events, the first one {error}")));
+    without_impossible(events, missing)
+}
+
+/// Leaves out what cannot have happened when it says, and names it.
+fn without_impossible(mut events: Vec<Event>, missing: &mut Vec<String>) -> Vec<Event> {
+    let possible = order::possible(&events);
+    let mut impossible = events.iter().zip(&possible).filter(|(_, possible)| !**possible).map(|(event, _)| event.at);
+    if let Some(first) = impossible.next() {
+        let count = 1 + impossible.count();
+        missing
+            .push(format!("{count} events of {EVENTS_FILE} cannot have happened when they say, the first at {first}"));
+        let mut possible = possible.into_iter();
+        events.retain(|_| possible.next().unwrap_or(true));
+    }
     events
 }
 

@@ -3,6 +3,7 @@
 mod attempts;
 mod folder;
 mod frames;
+mod order;
 mod record;
 
 pub(crate) use attempts::{Batch, each_batch};
