@@ -2,6 +2,7 @@
 
 mod baseline;
 mod check;
+mod conclude;
 mod exit;
 mod heal;
 mod init;

@@ -5,19 +5,20 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::conclude::conclude;
 use super::live::{LiveView, plain_line};
 use super::resolve::{self, ResolvedFile};
-use super::{Exit, RunArgs, baseline, say, signals, write_stdout};
+use super::{Exit, RunArgs, baseline, say, signals};
 use crate::clock::wall_ns;
 use crate::event::{PLAN_FILE, StopReason};
 use crate::measure::Measured;
 use crate::plan::Plan;
-use crate::report::{self, EXPERIMENT_FILE, Manifest, Report, Style};
+use crate::report::{self, EXPERIMENT_FILE, Manifest, Report};
 use crate::run::secrets::Secrets;
 use crate::run::{self, Allowance, Listener, Pulse, RunFolder, Setup, StopSwitch};
 use crate::system::lab::Labs;
 use crate::units::Span;
-use crate::verdict::{self, Word};
+use crate::verdict;
 
 /// Runs experiment files one after the other; all are tried, and the worst exit counts.
 pub(super) fn run(args: &RunArgs) -> Exit {
@@ -106,7 +107,7 @@ fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSw
         duration_ns: wall_ns().saturating_sub(started),
         ..Manifest::of_this_machine()
     };
-    let exit = conclude(args, &folder, manifest, stop, exit);
+    let exit = finish(args, &folder, manifest, stop, exit);
     drop(folder);
     if let Some(keep) = args.keep {
         prune(&args.out, &plan.name, keep);
@@ -200,72 +201,28 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
     }
 }
 
-/// Measures, judges, reports.
-fn conclude(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch, conducted: Exit) -> Exit {
+/// Measures, judges, reports; then what only a run leaves: its manifest, copies for a CI, a baseline.
+fn finish(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch, conducted: Exit) -> Exit {
     let dir = folder.path();
-    let measured = match Measured::from_run(dir) {
-        Ok(measured) => measured,
-        Err(error) => {
-            say(&format!("error: {error}; the run folder is {}\n", dir.display()));
+    manifest.experiment = std::fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
+    let leave = |report: &Report| {
+        let files = super::hashes(dir).map_err(|error| error.to_string())?;
+        let manifest = Manifest { files, ..report.manifest.clone() };
+        manifest.write(dir).map_err(|error| super::chain(&error))?;
+        copies(args, report)
+    };
+    let concluded = match conclude(dir, |_| manifest, stop, leave) {
+        Ok(concluded) => concluded,
+        Err(why) => {
+            say(&format!("error: {why}; the run folder is {}\n", dir.display()));
             return Exit::Inconclusive;
         }
     };
-    let stored = baseline::of_run(dir).unwrap_or_else(|why| {
-        say(&format!("error: {why}\n"));
-        None
-    });
-    let verdict = verdict::judge(&measured, stored.as_ref());
-    let exit = conducted.worse_of(exit_of(&measured, verdict.word, stop));
-    manifest.experiment = std::fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
-    let report = Report::new(&measured, &verdict, &manifest);
-    let written = report::write_all(&report, dir).map_err(|error| super::chain(&error)).and_then(|written| {
-        manifest.files = super::hashes(dir).map_err(|error| error.to_string())?;
-        manifest.write(dir).map_err(|error| super::chain(&error))?;
-        copies(args, &report)?;
-        Ok(written)
-    });
-    let (html, exit) = match written {
-        Ok(written) => (Some(written.html), exit),
-        Err(why) => {
-            say(&format!("error: {why}\n"));
-            (None, exit.worse_of(Exit::Inconclusive))
-        }
-    };
-    print(&report, html.as_deref(), exit, args.json);
-    if args.save_baseline && !baseline::save(args, &measured, &verdict) {
+    let exit = concluded.print(conducted, args.json);
+    if args.save_baseline && !baseline::save(args, &concluded.measured, &concluded.verdict) {
         return exit.worse_of(Exit::Inconclusive);
     }
     exit
-}
-
-/// The exit that a verdict and what stopped the runs come to.
-pub(super) fn exit_of(measured: &Measured, word: Word, stop: &StopSwitch) -> Exit {
-    let stops = measured.runs.iter().filter_map(|run| run.stopped.as_ref().map(|stop| stop.reason));
-    let asked = stop.requested().map(|(reason, _)| reason);
-    let stopped = stops.chain(asked).map(|reason| Exit::of(word, Some(reason))).reduce(Exit::worse_of);
-    let judged = Exit::of(word, None);
-    match stopped {
-        // The word says no more than that it was stopped; the reason has a code of its own.
-        Some(stopped) if matches!(word, Word::Aborted | Word::NotReady) => stopped,
-        Some(stopped) => stopped.worse_of(judged),
-        None => judged,
-    }
-}
-
-/// The result on stdout: the summary, or the JSON report.
-pub(super) fn print(report: &Report, html: Option<&Path>, exit: Exit, json: bool) {
-    if json {
-        write_stdout(&String::from_utf8_lossy(&report::json(report)));
-        return;
-    }
-    let terminal = std::io::stdout().is_terminal();
-    let style = Style {
-        colour: terminal && super::colour(),
-        width: if terminal { crossterm::terminal::size().map_or(0, |(columns, _)| columns.into()) } else { 0 },
-        exit_code: Some(exit.code()),
-        report_path: html.map(|path| path.display().to_string()),
-    };
-    write_stdout(&report::terminal(report, &style));
 }
 
 /// The copies that a CI asked for.

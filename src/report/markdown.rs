@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::change;
 use super::proof;
 use super::row::COLUMNS;
 use super::terminal::failover_parts;
@@ -98,13 +99,8 @@ fn sentences(report: &Report) -> String {
     text
 }
 
-/// Whether there is a stored baseline to show changes against.
-fn has_stored(report: &Report) -> bool {
-    report.expectations.iter().any(|line| line.stored_value.is_some())
-}
-
 fn expectations_head(report: &Report) -> String {
-    let (stored, rule) = if has_stored(report) { (" against stored |", "--:|") } else { ("", "") };
+    let (stored, rule) = if change::has_stored(report) { (" against stored |", "--:|") } else { ("", "") };
     format!("| | expectation | observed | limit | margin |{stored}\n|:-:|:--|--:|:--|--:|{rule}\n")
 }
 
@@ -116,14 +112,14 @@ fn expectations(report: &Report) -> Vec<String> {
         Judgement::Inconclusive => 1,
         Judgement::Held => 2,
     });
-    let stored = has_stored(report);
+    let stored = change::has_stored(report);
     lines.iter().map(|(variant, line)| expectation(variant, line, stored)).collect()
 }
 
 fn expectation(variant: &str, line: &Judged, stored: bool) -> String {
     let variant = if variant.is_empty() { String::new() } else { format!(" ({})", clip(variant, 60)) };
-    let margin = line.margin.map_or_else(|| "n/a".into(), margin);
-    let change = if stored { format!(" {} |", change(line)) } else { String::new() };
+    let margin = line.margin.map_or_else(|| "n/a".into(), change::percent);
+    let change = if stored { format!(" {} |", change::against_stored(line)) } else { String::new() };
     format!(
         "| {} | {}{variant} | {} | {} | {margin} |{change}\n",
         judgement_mark(line.outcome),
@@ -131,27 +127,6 @@ fn expectation(variant: &str, line: &Judged, stored: bool) -> String {
         clip(&line.observed, 40),
         clip(&line.limit, 60),
     )
-}
-
-/// `−12 %`: what was observed, against the stored value.
-fn change(line: &Judged) -> String {
-    let (Some(observed), Some(stored)) = (line.observed_value, line.stored_value) else { return "n/a".into() };
-    // What had not ended when the run did is a lower bound.
-    let at_least = if line.observed.starts_with('≥') { "≥ " } else { "" };
-    let change = (observed - stored) / stored;
-    match (observed - stored).abs() {
-        difference if difference <= 1e-12 * stored.abs() => format!("{at_least}same"),
-        _ if change.is_finite() => format!("{at_least}{}", margin(change)),
-        _ => "was 0".into(),
-    }
-}
-
-/// `+12 %`: how far on the good side of its limit.
-pub(super) fn margin(margin: f64) -> String {
-    let percent = margin * 100.0;
-    let digits = usize::from(percent.abs() < 9.95);
-    let sign = if percent < 0.0 { '−' } else { '+' };
-    format!("{sign}{:.digits$} %", percent.abs())
 }
 
 fn variants_head(report: &Report) -> String {

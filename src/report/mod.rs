@@ -11,10 +11,14 @@
 //! [`Report::new`] decides what is said, `say` how a figure is written, and each writer only where it stands.
 //! A word on the page is a word of `docs/measurement.md`; its definition is one click away.
 
+mod change;
+#[cfg(test)]
+mod damaged;
 pub(crate) mod files;
 mod html;
 mod json;
 mod junit;
+mod make;
 mod manifest;
 mod markdown;
 mod proof;

@@ -25,6 +25,9 @@ pub(super) fn target(hit: &Hit) -> String {
 
 /// What arrived while the fault was in force: `withheld 61 connections and 4.21 kB`.
 pub(super) fn evidence(kind: &str, proof: &Proof) -> String {
+    if is_of_nodes(kind) {
+        return node_evidence(proof);
+    }
     let mut parts = Vec::new();
     let connections = say::counted(proof.connections, "connection");
     match kind {
@@ -49,6 +52,23 @@ pub(super) fn evidence(kind: &str, proof: &Proof) -> String {
     }
     parts.extend(proof.read_back.iter().cloned());
     if parts.is_empty() { "nothing arrived that it could act on".into() } else { say::list(&parts) }
+}
+
+fn is_of_nodes(kind: &str) -> bool {
+    matches!(kind, "kill" | "stop" | "pause" | "restart")
+}
+
+/// What became of the nodes, and what was directed at them: `node-a: gone; 12 connections and 4.21 kB meant for it`.
+fn node_evidence(proof: &Proof) -> String {
+    let mut directed = Vec::new();
+    if proof.connections > 0 {
+        directed.push(say::counted(proof.connections, "connection"));
+    }
+    if proof.withheld_bytes > 0 {
+        directed.push(say::bytes(proof.withheld_bytes));
+    }
+    let directed = if directed.is_empty() { "nothing".to_owned() } else { say::list(&directed) };
+    format!("{}; {directed} meant for it", say::list(&proof.read_back))
 }
 
 /// `cut: withheld 61 connections on 4 links (kernel-drop)`, one line a fault; of several runs the weakest proof.
@@ -82,7 +102,12 @@ fn line(name: &str, runs: &[(&MeasuredRun, &FaultSpan)]) -> (bool, String) {
     let Some((fault, proof)) = weakest else { return (false, format!("{name} was never injected")) };
     let least = if runs.len() > 1 { "; no run had less" } else { "" };
     let how = fault.mechanism.map(|mechanism| format!(" ({})", mechanism.name())).unwrap_or_default();
-    (true, format!("{name} {} on {}{how}{least}", evidence(&fault.kind, proof), target(&fault.hit)))
+    let evidence = evidence(&fault.kind, proof);
+    match is_of_nodes(&fault.kind) {
+        // Which nodes it were stands in the evidence.
+        true => (true, format!("{name}: {evidence}{least}")),
+        false => (true, format!("{name} {evidence} on {}{how}{least}", target(&fault.hit))),
+    }
 }
 
 /// What was done to the system, as a sentence; none if nothing was.
@@ -116,8 +141,10 @@ mod tests {
         assert_eq!(evidence("partition", &withheld), "withheld 61 connections and 4.21 kB");
         let refused = Proof { real: true, connections: 1, ..Proof::default() };
         assert_eq!(evidence("refuse", &refused), "refused 1 connection");
-        let gone = Proof { real: true, read_back: vec!["primary-a: gone".into()], ..Proof::default() };
-        assert_eq!(evidence("kill", &gone), "primary-a: gone");
+        let gone = Proof { read_back: vec!["primary-a: gone".into()], ..withheld };
+        assert_eq!(evidence("kill", &gone), "primary-a: gone; 61 connections and 4.21 kB meant for it");
+        let idle = Proof { read_back: vec!["a: T".into(), "b: T".into()], ..Proof::default() };
+        assert_eq!(evidence("pause", &idle), "a: T and b: T; nothing meant for it");
         assert_eq!(evidence("latency", &Proof::default()), "nothing arrived that it could act on");
     }
 }

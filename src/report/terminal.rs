@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::change;
 use super::proof;
 use super::row::{COLUMNS, Row};
 use super::sentences;
@@ -148,17 +149,22 @@ fn known(outage: &Outage) -> impl Iterator<Item = &MilestoneFigure> {
 }
 
 fn expectations(out: &mut String, report: &Report, style: &Style) {
-    let lines: Vec<[String; 5]> = report
+    let stored = change::has_stored(report);
+    let lines: Vec<[String; 6]> = report
         .folded_expectations()
         .iter()
         .map(|(variant, judged)| {
-            let cells = [variant.as_str(), &judged.subject, &judged.observed, &judged.limit, &judged.because];
+            let change =
+                if stored { format!("{} against stored", change::against_stored(judged)) } else { String::new() };
+            let cells = [variant.as_str(), &judged.subject, &judged.observed, &judged.limit, &change, &judged.because];
             cells.map(printable)
         })
         .collect();
     let wide = |index: usize| lines.iter().map(|line| width(&line[index])).max().unwrap_or(0);
-    let widths = [wide(0), wide(1), wide(2), wide(3)];
-    for ([variant, subject, observed, limit, because], (_, judged)) in lines.iter().zip(report.folded_expectations()) {
+    let widths = [wide(0), wide(1), wide(2), wide(3), wide(4)];
+    for ([variant, subject, observed, limit, change, because], (_, judged)) in
+        lines.iter().zip(report.folded_expectations())
+    {
         let (start, end) = paint(style, judgement_colour(judged.outcome));
         let mut text = format!("  {} ", judgement_mark(judged.outcome));
         if widths[0] > 0 {
@@ -167,6 +173,9 @@ fn expectations(out: &mut String, report: &Report, style: &Style) {
         let _ = write!(text, "{subject}{:pad$}   ", "", pad = widths[1] - width(subject));
         let _ = write!(text, "{:pad$}{observed}   ", "", pad = widths[2] - width(observed));
         let _ = write!(text, "{limit}{:pad$}", "", pad = widths[3] - width(limit));
+        if stored {
+            let _ = write!(text, "   {:pad$}{change}", "", pad = widths[4] - width(change));
+        }
         // The explanation is the part of a line that may go.
         let with_because = format!("{text}   {because}");
         let fits = style.width == 0 || width(&with_because) <= style.width;

@@ -5,12 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
-use super::row::{Row, rows};
-use super::sentences;
+use super::row::Row;
 use crate::clock::Moment;
-use crate::measure::{Doubt, Measured, MeasuredRun};
-use crate::plan::Plan;
-use crate::verdict::{Judged, Judgement, Verdict, Word};
+use crate::measure::{Doubt, MeasuredRun};
+use crate::verdict::{Judged, Judgement, Word};
 
 /// The version of `report.json`; raised when a field changes its meaning or goes away, not when one is added.
 pub const REPORT_SCHEMA: u32 = 1;
@@ -92,33 +90,6 @@ pub struct VariantDoubt {
 }
 
 impl Report {
-    /// The report on what was measured and judged.
-    pub fn new(measured: &Measured, verdict: &Verdict, manifest: &Manifest) -> Report {
-        let count = |outcome| verdict.lines.iter().filter(|line| line.outcome == outcome).count();
-        let doubts = verdict.doubts.iter();
-        let mut report = Report {
-            schema: REPORT_SCHEMA,
-            experiment: Experiment::of(&measured.plan),
-            conclusion: Conclusion {
-                verdict: verdict.word,
-                held: count(Judgement::Held),
-                failed: count(Judgement::Failed),
-                inconclusive: count(Judgement::Inconclusive),
-                sentences: Vec::new(),
-            },
-            variants: rows(&measured.runs),
-            expectations: verdict.lines.clone(),
-            doubts: doubts
-                .map(|(variant, doubt)| VariantDoubt { variant: variant.clone(), doubt: doubt.clone() })
-                .collect(),
-            runs: measured.runs.clone(),
-            missing: measured.missing.clone(),
-            manifest: manifest.clone(),
-        };
-        report.conclusion.sentences = sentences::of(&report);
-        report
-    }
-
     /// `held, 4 of 4 expectations`.
     pub(crate) fn headline(&self) -> String {
         let Conclusion { verdict, held, failed, inconclusive, .. } = self.conclusion;
@@ -168,23 +139,6 @@ impl Report {
             }
         }
         lines
-    }
-}
-
-impl Experiment {
-    fn of(plan: &Plan) -> Experiment {
-        Experiment {
-            name: plan.name.clone(),
-            hypothesis: plan.hypothesis.clone(),
-            claims: plan.claims.clone(),
-            tags: plan.tags.clone(),
-            params: plan.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            again: plan.again.clone(),
-            experiment_sha256: plan.experiment_sha256.clone(),
-            smoke: plan.smoke,
-            no_faults: plan.no_faults,
-            planned_runs: plan.runs.len(),
-        }
     }
 }
 

@@ -92,9 +92,11 @@ fn markdown_never_outgrows_a_comment() {
 }
 
 #[test]
-fn a_pull_request_shows_the_change_against_the_stored_baseline() {
+fn every_form_shows_the_change_against_the_stored_baseline() {
     let mut report = sample::held();
-    assert!(!report::markdown(&report).contains("against stored"), "there is none");
+    for text in [report::markdown(&report), report::html(&report), report::terminal(&report, &style(0))] {
+        assert!(!text.contains("against stored"), "there is none: {text}");
+    }
     report.expectations.truncate(4);
     let changes = [(0.9, Some(1.0), "−10 %"), (0.0, Some(0.0), "same"), (3.0, Some(0.0), "was 0"), (1.0, None, "n/a")];
     for (index, (line, (observed, stored, _))) in report.expectations.iter_mut().zip(changes).enumerate() {
@@ -106,6 +108,13 @@ fn a_pull_request_shows_the_change_against_the_stored_baseline() {
     for (index, (_, _, change)) in changes.iter().enumerate() {
         let row = text.lines().find(|row| row.contains(&format!("| line {index}"))).unwrap();
         assert!(row.ends_with(&format!("| {change} |")), "{row}");
+    }
+    let (html, terminal) = (report::html(&report), report::terminal(&report, &style(0)));
+    assert!(html.contains("against stored"));
+    for (index, (_, _, change)) in changes.iter().enumerate() {
+        assert!(html.contains(&format!(">{change}<")), "{change}");
+        let row = terminal.lines().find(|row| row.contains(&format!(" line {index} "))).unwrap();
+        assert!(row.contains(&format!(" {change} against stored")), "{row}");
     }
 }
 

@@ -7,13 +7,17 @@
 
 mod chart;
 mod definitions;
+mod evidence;
 mod failover;
-mod figures;
+mod machinery;
 mod nodes;
 mod operations;
+mod outages;
 mod scale;
 mod series;
+mod summary;
 mod table;
+mod windows;
 
 use askama::Template;
 use serde_json::{Value, json};
@@ -106,7 +110,7 @@ impl<'a> Page<'a> {
                 .filter_map(|run| Some(Track { run, series: &run.workloads.get(workload)?.series }))
                 .collect();
             let table =
-                |track: &Track<'_>| figures::series(track, format!("{workload}, {}", variant_name(&track.run.variant)));
+                |track: &Track<'_>| windows::series(track, format!("{workload}, {}", variant_name(&track.run.variant)));
             workloads.push(Charts {
                 workload: workload.into(),
                 rows: series::rows(axis, &of_workload, tracks.len()),
@@ -117,10 +121,10 @@ impl<'a> Page<'a> {
         }
         let lanes = |run: &&MeasuredRun| {
             let variant = variant_name(&run.variant).into();
-            nodes::lanes(axis, run).map(|svg| Lanes { variant, svg, table: figures::node_states(run) })
+            nodes::lanes(axis, run).map(|svg| Lanes { variant, svg, table: machinery::node_states(run) })
         };
         let of_each_workload =
-            |run: &&'a MeasuredRun| run.workloads.keys().map(|name| figures::windows(run, name)).collect::<Vec<_>>();
+            |run: &&'a MeasuredRun| run.workloads.keys().map(|name| windows::windows(run, name)).collect::<Vec<_>>();
         let verdict = report.conclusion.verdict;
         Page {
             policy: policy(),
@@ -132,28 +136,28 @@ impl<'a> Page<'a> {
             verdict_mark: mark(verdict),
             verdict_rest: report.headline().split_once(", ").map_or_else(String::new, |(_, rest)| rest.to_owned()),
             started: report.runs.first().map_or_else(|| "never started".into(), |run| say::wall(run.started_wall_ns)),
-            comparison: figures::comparison(report),
-            service_levels: figures::service_levels(report),
-            expectations: figures::expectations(report),
+            comparison: summary::comparison(report),
+            service_levels: summary::service_levels(report),
+            expectations: summary::expectations(report),
             undrawn: all.len() - runs.len(),
             outages: report
                 .workload_names()
                 .into_iter()
-                .filter_map(|workload| figures::outages(report, workload))
+                .filter_map(|workload| outages::outages(report, workload))
                 .collect(),
-            faults: figures::faults(report),
-            links: figures::links(report),
+            faults: outages::faults(report),
+            links: machinery::links(report),
             lanes: runs.iter().filter_map(lanes).collect(),
             samples: runs.iter().flat_map(|run| operations::samples(run)).collect(),
-            consistency: figures::consistency(report),
-            examples: figures::examples(report),
-            checks: figures::checks(report),
-            notes: figures::notes(report),
+            consistency: evidence::consistency(report),
+            examples: evidence::examples(report),
+            checks: evidence::checks(report),
+            notes: evidence::notes(report),
             windows: runs.iter().flat_map(of_each_workload).collect(),
-            phases: runs.iter().map(|run| figures::phases(run)).collect(),
-            generator: figures::generator(report),
-            environment: figures::environment(report),
-            hashes: figures::hashes(report),
+            phases: runs.iter().map(|run| windows::phases(run)).collect(),
+            generator: machinery::generator(report),
+            environment: evidence::environment(report),
+            hashes: evidence::hashes(report),
             definitions: definitions::all(),
             report,
             workloads,
