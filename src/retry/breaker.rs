@@ -87,9 +87,13 @@ impl Circuit {
         }
     }
 
-    /// Whether an attempt at `now` would be refused because the system fails.
-    pub fn is_open(&self, now: Moment) -> bool {
-        matches!(self.state, State::Open { until } if now < until)
+    /// Whether an attempt at `now` would be refused.
+    pub fn refuses(&self, now: Moment) -> bool {
+        match self.state {
+            State::Closed(_) => false,
+            State::Open { until } => now < until,
+            State::HalfOpen { admitted, .. } => admitted >= self.plan.probes,
+        }
     }
 
     fn turn(&mut self, state: State) {
@@ -160,7 +164,7 @@ mod tests {
 
     fn trip(circuit: &mut Circuit, now: Moment) {
         (0..4).for_each(|_| assert!(attempt(circuit, now, true)));
-        assert!(circuit.is_open(now));
+        assert!(circuit.refuses(now));
     }
 
     #[test]
@@ -169,9 +173,9 @@ mod tests {
         for failed in [true, true, true] {
             assert!(attempt(&mut circuit, MS(0), failed));
         }
-        assert!(!circuit.is_open(MS(0)), "three of three failed, four are needed");
+        assert!(!circuit.refuses(MS(0)), "three of three failed, four are needed");
         attempt(&mut circuit, MS(0), false);
-        assert!(circuit.is_open(MS(0)), "three of four");
+        assert!(circuit.refuses(MS(0)), "three of four");
         assert!(!attempt(&mut circuit, MS(499), false));
     }
 
@@ -180,7 +184,7 @@ mod tests {
         let mut circuit = circuit(1);
         (0..3).for_each(|_| assert!(attempt(&mut circuit, MS(0), true)));
         assert!(attempt(&mut circuit, MS(1000), true));
-        assert!(!circuit.is_open(MS(1000)), "the first three are a window old");
+        assert!(!circuit.refuses(MS(1000)), "the first three are a window old");
     }
 
     #[test]
@@ -189,13 +193,14 @@ mod tests {
         trip(&mut circuit, MS(0));
         let first = circuit.admit(MS(500)).unwrap();
         let second = circuit.admit(MS(500)).unwrap();
+        assert!(circuit.refuses(MS(500)));
         assert_eq!(circuit.admit(MS(500)), None, "two probes");
         circuit.on_result(MS(510), first, Some(false));
         assert_eq!(circuit.admit(MS(510)), None, "one of two has answered");
         circuit.on_result(MS(520), second, Some(false));
         assert!(circuit.admit(MS(520)).is_some());
         (0..3).for_each(|_| assert!(attempt(&mut circuit, MS(530), true)));
-        assert!(!circuit.is_open(MS(530)), "closing starts a new window");
+        assert!(!circuit.refuses(MS(530)), "closing starts a new window");
     }
 
     #[test]
@@ -244,9 +249,9 @@ mod tests {
                 if end && !open.is_empty() {
                     circuit.on_result(MS(now), open.remove(0), Some(failed));
                 } else {
-                    let was_open = circuit.is_open(MS(now));
+                    let refuses = circuit.refuses(MS(now));
                     let pass = circuit.admit(MS(now));
-                    prop_assert!(!(was_open && pass.is_some()));
+                    prop_assert_eq!(refuses, pass.is_none());
                     open.extend(pass);
                 }
             }

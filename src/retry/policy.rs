@@ -210,8 +210,12 @@ impl Policy {
 
     /// A hedge is due: whether it may be sent, given whether the caller permits it. Once refused, the operation hedges
     /// no more.
+    ///
+    /// A breaker that would refuse it is asked first: a hedge is no need, so its refusal costs the operation neither a
+    /// token nor an attempt, and decides nothing.
     pub fn on_hedge_due(&mut self, attempts: &mut Attempts, now: Moment, permitted: bool) -> bool {
-        attempts.hedging = permitted && self.afford(now);
+        let refused = self.breaker.as_ref().is_some_and(|breaker| breaker.refuses(now));
+        attempts.hedging = permitted && !refused && self.afford(now);
         attempts.hedging
     }
 
@@ -519,6 +523,30 @@ mod tests {
         let mut write = policy.begin(1, true, AT(60_000));
         policy.on_start(&mut write, AT(0));
         assert_eq!(policy.hedge_at(&write), None);
+    }
+
+    #[test]
+    fn a_hedge_that_the_breaker_would_refuse_is_not_begun() {
+        let breaker = Breaker {
+            failures: Share::new(0.5).unwrap(),
+            window: Span(MS(1000)),
+            min_attempts: 1,
+            open_for: Span(MS(200)),
+            probes: 1,
+        };
+        let hedge = Hedge { after: Span(MS(100)), at_once: 2 };
+        let budget = Budget { ratio: Share::NONE, min: None, capacity: 1.0 };
+        let plan = RetryPolicy { breaker: Some(breaker), hedge: Some(hedge), budget: Some(budget), ..doubling() };
+        let mut policy = policy(&plan);
+        let mut slow = policy.begin(0, false, AT(60_000));
+        policy.on_start(&mut slow, AT(0));
+        let mut other = policy.begin(1, false, AT(50));
+        attempt(&mut policy, &mut other, AT(10), UNAVAILABLE);
+        assert!(!policy.on_hedge_due(&mut slow, AT(100), true), "open until 210 ms");
+        assert_eq!(policy.hedge_at(&slow), None);
+        // The slow attempt fails in its turn, and is tried again with the token that the hedge did not take.
+        let decision = policy.on_result(&mut slow, AT(300), Admitted::BY_NONE, UNAVAILABLE);
+        assert_eq!(decision, Decision::Retry { after: MS(50) });
     }
 
     #[test]
