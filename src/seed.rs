@@ -66,7 +66,8 @@ impl Dice {
 
     /// Exponential with this mean, as the gaps of a Poisson process have.
     pub fn exponential(&mut self, mean: Duration) -> Duration {
-        mean.mul_f64(-(1.0 - self.unit()).ln())
+        let gap = mean.as_secs_f64() * -(1.0 - self.unit()).ln();
+        Duration::try_from_secs_f64(gap).unwrap_or(Duration::MAX)
     }
 
     /// Standard normal (Box–Muller, one of the pair).

@@ -98,7 +98,7 @@ impl Rate {
 
     /// The mean time between two events.
     pub fn gap(self) -> Duration {
-        Duration::from_secs_f64(1.0 / self.0)
+        Duration::try_from_secs_f64(1.0 / self.0).unwrap_or(Duration::MAX)
     }
 }
 

@@ -45,14 +45,19 @@ impl Iterator for Arrivals {
         let index = self.index as f64;
         self.index += 1;
         Some(match &mut self.law {
-            Law::Constant { rate } => Duration::from_secs_f64(index / *rate),
+            Law::Constant { rate } => after(index / *rate),
             Law::Poisson { mean, dice, at } => {
-                *at += dice.exponential(*mean);
+                *at = at.saturating_add(dice.exponential(*mean));
                 *at
             }
-            Law::Ramp { from, to, over } => Duration::from_secs_f64(ramp(index, *from, *to, *over)),
+            Law::Ramp { from, to, over } => after(ramp(index, *from, *to, *over)),
         })
     }
+}
+
+/// So many seconds; longer than any run, if they are more than a duration holds.
+fn after(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// When a rate that goes linearly `from → to` within `over`, then stays, has let `n` operations go.
@@ -104,6 +109,24 @@ mod tests {
         assert!((due[125] - 5.0).abs() < 1e-6 && (due[210] - 11.0).abs() < 1e-6, "{due:?}");
         let flat = Arrival::Ramp { from: rate(10.0), to: rate(10.0), over: Span(Duration::from_secs(10)) };
         assert_eq!(arrivals(flat).nth(7), Some(Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn the_slowest_and_steepest_rates_are_due_later_than_any_run_and_do_not_panic() {
+        let (least, fast) = (rate(f64::MIN_POSITIVE), rate(1e6));
+        let over = Span(Duration::from_secs(1));
+        for plan in [
+            Arrival::Constant(least),
+            Arrival::Poisson(least),
+            Arrival::Ramp { from: least, to: least, over },
+            Arrival::Ramp { from: least, to: fast, over },
+            Arrival::Ramp { from: fast, to: least, over },
+            Arrival::Ramp { from: fast, to: fast, over: Span(Duration::ZERO) },
+        ] {
+            let due: Vec<Duration> = arrivals(plan).take(600_000).collect();
+            assert!(due.is_sorted(), "{plan:?}");
+        }
+        assert_eq!(arrivals(Arrival::Constant(least)).nth(1), Some(Duration::MAX));
     }
 
     #[test]
