@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 pub fn parse(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok().map(Duration::from_secs);
+        // More digits than fit ask for longer than anyone waits.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let at = date(text)?;
     Some(Duration::try_from(now.until(at).ok()?).unwrap_or(Duration::ZERO))
@@ -36,6 +37,7 @@ mod tests {
             ("0", Some(0)),
             ("1000", Some(1000)),
             ("\t42 ", Some(42)),
+            ("99999999999999999999999", Some(u64::MAX)),
             ("-1", None),
             ("+1", None),
             ("1.0", None),

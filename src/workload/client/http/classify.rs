@@ -69,13 +69,37 @@ fn of(error: &(dyn Error + 'static)) -> Option<Outcome> {
 /// By its kind; none for kinds that say nothing of the network.
 pub(in crate::workload::client) fn of_io(error: &io::Error) -> Option<Outcome> {
     use io::ErrorKind::*;
+    if let Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) = error.raw_os_error() {
+        // Descriptors or memory of our own machine are spent: nothing that the system did.
+        return Some(Outcome::Error);
+    }
     match error.kind() {
         ConnectionRefused => Some(Outcome::Refused),
         ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | NotConnected => Some(Outcome::Reset),
         TimedOut => Some(Outcome::Timeout),
         HostUnreachable | NetworkUnreachable | NetworkDown => Some(Outcome::Unreachable),
-        // Ports or descriptors of our own machine are spent.
+        // Our own machine's ports are spent.
         AddrNotAvailable | AddrInUse => Some(Outcome::Error),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_our_own_is_no_failure_of_the_network() {
+        for (code, outcome) in [
+            (libc::EMFILE, Some(Outcome::Error)),
+            (libc::ENFILE, Some(Outcome::Error)),
+            (libc::EADDRNOTAVAIL, Some(Outcome::Error)),
+            (libc::ECONNREFUSED, Some(Outcome::Refused)),
+            (libc::ENETUNREACH, Some(Outcome::Unreachable)),
+            (libc::EINVAL, None),
+        ] {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(of_io(&error), outcome, "{error}");
+        }
     }
 }
