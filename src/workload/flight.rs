@@ -104,9 +104,6 @@ impl<C: Client> Flight<C> {
         let number = self.attempts.begun();
         if number == 1 {
             shared.gauge.on_start(self.due, start);
-            if let Some(gate) = &shared.gate {
-                gate.pass(start);
-            }
         }
         let progress = Arc::new(Progress::default());
         let admitted = match started {
@@ -133,7 +130,7 @@ impl<C: Client> Flight<C> {
     fn may_hedge(&mut self) -> bool {
         let shared = &self.lane.shared;
         let now = shared.clock.now();
-        let permitted = shared.gate.as_ref().is_none_or(|gate| gate.ask(now));
+        let permitted = shared.gate.as_ref().is_none_or(|gate| gate.book(now, now));
         // Asked even if the gate says no, so that the operation stops asking.
         shared.policy().on_hedge_due(&mut self.attempts, now, permitted)
     }
@@ -174,7 +171,7 @@ impl<C: Client> Flight<C> {
         let decision = shared.policy().on_result(&mut self.attempts, end, open.admitted, settled);
         let after = match decision {
             Decision::Wait => After::default(),
-            Decision::Retry { after } if shared.gate.as_ref().is_none_or(|gate| gate.ask(end)) => {
+            Decision::Retry { after } if shared.gate.as_ref().is_none_or(|gate| gate.book(end, end + after)) => {
                 self.retry_at = Some(end + after);
                 After { retry_in: Some(after), ..After::default() }
             }

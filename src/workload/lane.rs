@@ -166,30 +166,33 @@ impl<C: Client> Lane<C> {
     /// Each user's next operation so long after the end of its previous one.
     async fn closed_loop(self: &Arc<Self>, users: u64, think: Duration, begin: Moment) {
         for _ in (self.index..users).step_by(self.lanes as usize) {
-            let lane = Arc::clone(self);
-            let open = Open::new(self);
-            tokio::spawn(async move {
-                let _open = open;
-                let mut due = begin;
-                loop {
-                    if let Some(gate) = &lane.shared.gate {
-                        due = due.max(gate.free_at());
-                    }
-                    if !lane.wait_until(due).await {
-                        return;
-                    }
-                    let op = lane.shared.next.fetch_add(1, Ordering::Relaxed);
-                    lane.shared.gauge.on_due(due);
-                    let end = Flight::new(Arc::clone(&lane), op, due).run().await;
-                    if end <= due {
-                        // An operation that waits for nothing must not keep the others from theirs.
-                        tokio::task::yield_now().await;
-                    }
-                    due = end + think;
-                }
-            });
+            tokio::spawn(Arc::clone(self).user(think, begin));
         }
         self.wait_until(Moment(u64::MAX)).await;
+    }
+
+    /// One user, until the load ends. A user who thinks has nothing open: the drain does not wait for the next
+    /// operation, nor does the thought have to be broken off.
+    async fn user(self: Arc<Self>, think: Duration, begin: Moment) {
+        let mut due = begin;
+        loop {
+            self.timer.sleep_until(due).await;
+            if let Some(gate) = &self.shared.gate {
+                due = gate.next(due.max(self.shared.clock.now()));
+                self.timer.sleep_until(due).await;
+            }
+            if due >= self.shared.end() {
+                return;
+            }
+            let open = Open::new(&self);
+            let op = self.shared.next.fetch_add(1, Ordering::Relaxed);
+            self.shared.gauge.on_due(due);
+            let end = Flight::new(Arc::clone(&self), op, due).run().await;
+            drop(open);
+            due = end + think;
+            // Operations that wait for nothing, as with an open breaker, must not keep other users from theirs.
+            tokio::task::consume_budget().await;
+        }
     }
 
     /// Waits for a due time; false if the load ends before.

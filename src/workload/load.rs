@@ -141,7 +141,7 @@ impl Load {
             plan,
             Operations::new(&plan.operation, &spec.name, stream("operations")),
             Policy::new(&plan.retry, stream("retry")),
-            spec.max_rate.map(Gate::new),
+            spec.max_rate.map(|permitted| Gate::new(permitted, plan.arrival.peak())),
             Arc::clone(&spec.sink),
             spec.end,
         ));

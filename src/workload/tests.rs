@@ -84,7 +84,7 @@ impl Case {
     fn run(self, script: impl Fn(u64, u32) -> (u64, Outcome) + Clone + Send + Sync + 'static) -> Ran {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let kept = Arc::new(Kept::default());
-        let shared = runtime.block_on(async {
+        let (shared, took) = runtime.block_on(async {
             let clock = RunClock::start();
             let seed = Seed(7);
             let shared = Arc::new(Shared::new(
@@ -124,7 +124,7 @@ impl Case {
             for lane in lanes {
                 lane.await.unwrap();
             }
-            shared
+            (shared, clock.now().since_start())
         });
         drop(runtime);
         let records = std::mem::take(&mut *kept.0.lock().unwrap());
@@ -132,7 +132,7 @@ impl Case {
             let lasts: Vec<bool> = records.iter().map(|record| record.last).collect();
             assert!(lasts.iter().rev().eq([&true].into_iter().chain(vec![&false; lasts.len() - 1])), "{op}: {lasts:?}");
         }
-        Ran { records, shared }
+        Ran { records, shared, took }
     }
 }
 
@@ -147,6 +147,8 @@ fn by_operation(records: &[Attempt]) -> BTreeMap<u64, Vec<&Attempt>> {
 struct Ran {
     records: Vec<Attempt>,
     shared: Arc<Shared>,
+    /// Until the last lane had ended.
+    took: Duration,
 }
 
 impl Ran {
@@ -336,6 +338,15 @@ fn a_closed_loop_is_due_after_the_previous_end_and_the_think_time() {
         ran.lines(),
         ["0.1 0 0-25 ok", "1.1 0 0-50 ok", "2.1 35 35-60 ok", "4.1 70 70-95 ok", "3.1 60 60-110 ok"]
     );
+}
+
+#[test]
+fn users_who_think_hold_up_no_drain_and_cost_nothing_while_they_do() {
+    let mut case = Case::new(RetryPolicy::none(), 1_000);
+    case.plan.arrival = Arrival::Users { count: 3, think: Span(MS(60_000)) };
+    let ran = case.run(|_, _| (20, Outcome::Ok));
+    assert_eq!(ran.lines(), ["0.1 0 0-20 ok", "1.1 0 0-20 ok", "2.1 0 0-20 ok"]);
+    assert_eq!(ran.took, MS(1_000), "the next thoughts end at 60 s");
 }
 
 #[test]
