@@ -44,6 +44,8 @@ pub enum Start {
     Send(Admitted),
     /// The breaker is open: nothing is sent, its outcome is `breaker_open`.
     BreakerOpen,
+    /// The deadline has passed, as it does for a generator that is held up: nothing is sent, its outcome is `timeout`.
+    TooLate,
 }
 
 /// That an attempt was let through.
@@ -150,6 +152,9 @@ impl Policy {
         attempts.begun += 1;
         attempts.last_start = now;
         attempts.open += 1;
+        if now >= attempts.deadline {
+            return Start::TooLate;
+        }
         match &mut self.breaker {
             None => Start::Send(Admitted(None)),
             Some(breaker) => match breaker.admit(now) {
@@ -321,6 +326,10 @@ mod tests {
                 let refused = Settled { outcome: Outcome::BreakerOpen, applied: Applied::No, retry_after: None };
                 policy.on_result(attempts, now, Admitted::BY_NONE, refused)
             }
+            Start::TooLate => {
+                let late = Settled { outcome: Outcome::Timeout, applied: Applied::No, retry_after: None };
+                policy.on_result(attempts, now, Admitted::BY_NONE, late)
+            }
         }
     }
 
@@ -355,6 +364,25 @@ mod tests {
             let decisions = course(&mut policy(&doubling()), false, deadline, UNAVAILABLE);
             assert_eq!(decisions, retries(waits, GiveUp::Deadline), "{deadline} ms");
         }
+    }
+
+    #[test]
+    fn nothing_is_sent_once_the_deadline_has_passed_and_the_breaker_hears_nothing_of_it() {
+        let breaker = Breaker {
+            failures: Share::new(0.5).unwrap(),
+            window: Span(MS(1000)),
+            min_attempts: 1,
+            open_for: Span(MS(100)),
+            probes: 1,
+        };
+        let mut policy = policy(&RetryPolicy { breaker: Some(breaker), ..doubling() });
+        let mut late = policy.begin(0, false, AT(100));
+        assert_eq!(policy.on_start(&mut late, AT(100)), Start::TooLate);
+        let timeout = settled(Outcome::Timeout, Applied::No);
+        let decision = policy.on_result(&mut late, AT(100), Admitted::BY_NONE, timeout);
+        assert_eq!(decision, Decision::GiveUp { why: GiveUp::Deadline });
+        let mut other = policy.begin(1, false, AT(200));
+        assert!(matches!(policy.on_start(&mut other, AT(199)), Start::Send(_)), "one failure would have opened it");
     }
 
     #[test]

@@ -106,13 +106,18 @@ impl<C: Client> Flight<C> {
             shared.gauge.on_start(self.due, start);
         }
         let progress = Arc::new(Progress::default());
-        let admitted = match started {
-            Start::Send(admitted) => admitted,
-            Start::BreakerOpen => Admitted::BY_NONE,
+        let (admitted, unsent) = match started {
+            Start::Send(admitted) => (admitted, None),
+            Start::BreakerOpen => (Admitted::BY_NONE, Some(Answer::new(Outcome::BreakerOpen, Applied::No))),
+            Start::TooLate => {
+                let late = Answer::new(Outcome::Timeout, Applied::No).because("not sent, being late");
+                (Admitted::BY_NONE, Some(late))
+            }
         };
         self.open.push(Open { number, hedge, start, admitted, progress: Arc::clone(&progress) });
-        if started == Start::BreakerOpen {
-            return Box::pin(std::future::ready(Answer::new(Outcome::BreakerOpen, Applied::No)));
+        if let Some(answer) = unsent {
+            progress.connecting();
+            return Box::pin(std::future::ready(answer));
         }
         shared.operations.on_send(job);
         let value = shared.operations.value(job, self.op, number);

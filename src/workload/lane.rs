@@ -146,6 +146,12 @@ impl<C: Client> Lane<C> {
                 return;
             }
             self.shared.gauge.on_due(due);
+            if self.shared.clock.now() >= self.shared.drained_by() {
+                // This lane is so far behind that its drain is over: what was due is recorded as unfinished, and no
+                // longer sent.
+                drop(Flight::new(Arc::clone(self), op, due));
+                continue;
+            }
             if self.shared.gauge.in_flight.load(Ordering::Relaxed) >= self.shared.max_in_flight {
                 self.shed(op, due);
             } else {

@@ -56,6 +56,8 @@ struct Case {
     end: u64,
     stop: Option<u64>,
     cut: Option<u64>,
+    /// How long the lanes are held up at first, as by a machine that is busy with something else.
+    held_up: u64,
     lanes: u64,
 }
 
@@ -78,7 +80,7 @@ impl Case {
             retry,
             max_in_flight: 10_000,
         };
-        Case { plan, end, stop: None, cut: None, lanes: 1 }
+        Case { plan, end, stop: None, cut: None, held_up: 0, lanes: 1 }
     }
 
     fn run(self, script: impl Fn(u64, u32) -> (u64, Outcome) + Clone + Send + Sync + 'static) -> Ran {
@@ -107,6 +109,7 @@ impl Case {
                     });
                 }
             }
+            tokio::time::sleep_until(clock.instant(AT(self.held_up))).await;
             let lanes: Vec<_> = (0..self.lanes)
                 .map(|index| {
                     let lane = Arc::new(Lane {
@@ -269,6 +272,46 @@ fn over_max_in_flight_an_operation_is_shed_at_its_due_time() {
     );
     let health = ran.shared.gauge.health(0);
     assert_eq!((health.due, health.started, health.shed), (5, 4, 1));
+}
+
+#[test]
+fn a_lane_that_was_held_up_sends_nothing_whose_deadline_has_passed() {
+    let mut case = Case::new(fixed(50, 3), 500);
+    case.plan.deadline = Span(MS(200));
+    case.held_up = 350;
+    let sent = Arc::new(Mutex::new(vec![]));
+    let script = Arc::clone(&sent);
+    let ran = case.run(move |op, _| {
+        script.lock().unwrap().push(op);
+        (30, Outcome::Ok)
+    });
+    assert_eq!(
+        ran.lines(),
+        [
+            // Due at 0 and 100 ms, and their latency and lateness show it.
+            "0.1 0 350-350 timeout (not sent, being late; deadline)",
+            "1.1 100 350-350 timeout (not sent, being late; deadline)",
+            "2.1 200 350-380 ok",
+            "3.1 300 350-380 ok",
+            "4.1 400 400-430 ok",
+        ]
+    );
+    assert_eq!(*sent.lock().unwrap(), [2, 3, 4]);
+    assert!(ran.records[..2].iter().all(|record| record.applied == Applied::No));
+}
+
+#[test]
+fn a_lane_that_is_still_behind_when_the_load_is_cut_sends_no_more_and_records_all_that_was_due() {
+    // Due at 0, 100 … 300 ms; the cut is at 350 ms, and the lane wakes at 900 ms, when no deadline has passed.
+    let mut case = Case::new(fixed(50, 3), 10_000);
+    case.cut = Some(350);
+    case.held_up = 900;
+    let ran = case.run(|_, _| unreachable!("nothing is sent after the cut"));
+    let unfinished = |op: u64| format!("{op}.1 {} 900-900 unfinished", op * 100);
+    assert_eq!(ran.lines(), [0, 1, 2, 3].map(unfinished));
+    assert!(ran.records.iter().all(|record| record.applied == Applied::No));
+    let health = ran.shared.gauge.health(0);
+    assert_eq!((health.due, health.started, health.failed, health.in_flight), (4, 0, 4, 0));
 }
 
 #[test]
