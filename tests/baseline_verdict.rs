@@ -42,6 +42,7 @@ fn conduct(judge: impl Fn(u32) -> Result<(), String> + Send + Sync + 'static) ->
     let calls = AtomicU32::new(0);
     let setup = Setup {
         plan: &plan.runs[0],
+        backend: brownout::backend::Choice::Embedded,
         labs: &Labs,
         dir: dir.path(),
         keeper,

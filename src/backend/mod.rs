@@ -5,7 +5,10 @@
 //!           ◀─ Injection (a value that heals) ──          ◀─ evidence ──
 //! ```
 
+mod choice;
 mod embedded;
+#[cfg(feature = "toxiproxy")]
+mod toxiproxy;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,12 +17,16 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::event::{LinkCounters, Mechanism, Proof};
-use crate::plan::fault::{Direction, HttpFault, Toxic};
+use crate::plan::Action;
+use crate::plan::fault::{Direction, Fault, FaultKind, HttpFault, Manner, Toxic};
 use crate::proxy::{Evidence, LinkSpec, ProxyError};
 use crate::seed::Seed;
 use crate::units::Share;
 
+pub use choice::Choice;
 pub use embedded::Embedded;
+#[cfg(feature = "toxiproxy")]
+pub use toxiproxy::Toxiproxy;
 
 /// One link that an action concerns, and which direction of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +86,31 @@ pub enum LinkAction {
     Http(HttpFault),
 }
 
+impl LinkAction {
+    /// What a fault does to links; none if it does something else.
+    pub fn of(fault: &Fault) -> Option<LinkAction> {
+        Some(match &fault.kind {
+            FaultKind::Toxic(on) => LinkAction::Toxic { toxic: on.toxic, share: on.share },
+            FaultKind::Partition { manner: Manner::Silent, .. } => LinkAction::Silent,
+            FaultKind::Partition { manner: Manner::Reset, .. } => LinkAction::Reset,
+            FaultKind::Partition { manner: Manner::Refused, .. } => LinkAction::Refused,
+            FaultKind::Refuse { .. } => LinkAction::Refuse,
+            FaultKind::BlackHole { .. } => LinkAction::BlackHole,
+            FaultKind::HalfOpen { .. } => LinkAction::HalfOpen,
+            FaultKind::Flap { up, down, .. } => LinkAction::Flap { up: up.0, down: down.0 },
+            FaultKind::Drop { share, reset, .. } => {
+                LinkAction::Drop { share: *share, reset: *reset, once: fault.hold.is_none() }
+            }
+            FaultKind::Http(http) => LinkAction::Http(http.clone()),
+            FaultKind::Kill(_)
+            | FaultKind::Pause(_)
+            | FaultKind::Stop(_)
+            | FaultKind::Restart(_)
+            | FaultKind::Action { .. } => return None,
+        })
+    }
+}
+
 /// Applies faults on links. Every call answers within milliseconds and may be made from any thread.
 pub trait Backend: fmt::Debug + Send + Sync {
     /// How silence is made here.
@@ -119,6 +151,12 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// Totals of every link, by name.
     fn counters(&self) -> Vec<(Arc<str>, LinkCounters)>;
+
+    /// What takes away, from outside, all that a link is about to leave on a server elsewhere; to be recorded before it
+    /// is opened. None where nothing can outlive this process.
+    fn leaves_behind(&self, _link: &str) -> Option<Action> {
+        None
+    }
 
     /// The number of the connection that a client made from this address, where the backend knows.
     fn connection_from(&self, _link: &str, _peer: SocketAddr) -> Option<u64> {
@@ -201,6 +239,17 @@ pub enum BackendError {
         /// The link.
         link: Arc<str>,
     },
+    /// A server elsewhere has refused, or is not there.
+    #[error("the Toxiproxy server at {url}: {why}")]
+    Remote {
+        /// Where.
+        url: String,
+        /// Why, in its words or ours.
+        why: String,
+    },
+    /// This program was built without the means.
+    #[error("this brownout was built without the feature `toxiproxy`; build it with `--features toxiproxy`")]
+    NoFeature,
     /// The engine's own trouble.
     #[error(transparent)]
     Proxy(#[from] ProxyError),

@@ -24,6 +24,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::backend::Choice;
 use crate::experiment;
 use crate::report::MANIFEST_FILE;
 use crate::run::{LOCK_FILE, chain, keeper};
@@ -131,6 +132,9 @@ pub struct RunArgs {
     /// Store what was observed, if the run held, for later runs to compare with.
     #[arg(long, conflicts_with = "no_faults")]
     pub save_baseline: bool,
+    /// Who applies faults on links: `embedded`, or a server elsewhere, `toxiproxy=http://127.0.0.1:8474`.
+    #[arg(long, value_name = "BACKEND", default_value = "embedded")]
+    pub backend: Choice,
     /// Where run folders go.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,

@@ -9,6 +9,7 @@ use super::conclude::conclude;
 use super::live::{LiveView, plain_line};
 use super::resolve::{self, ResolvedFile};
 use super::{Exit, RunArgs, baseline, say, signals};
+use crate::backend::{Choice, LinkAction};
 use crate::clock::wall_ns;
 use crate::event::{PLAN_FILE, StopReason};
 use crate::measure::Measured;
@@ -22,6 +23,9 @@ use crate::verdict;
 
 /// Runs experiment files one after the other; all are tried, and the worst exit counts.
 pub(super) fn run(args: &RunArgs) -> Exit {
+    if let Choice::Toxiproxy(_) = args.backend {
+        forget_proxies_of_the_environment();
+    }
     let resolved = match resolve::files(&args.files, &args.overrides) {
         Ok(resolved) => resolved,
         Err(mistakes) => {
@@ -41,6 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
         chosen.iter().flat_map(|file| run::refusals(&file.plan, args.allow_remote)).collect();
     let runs = chosen.iter().flat_map(|file| &file.plan.runs);
     refused.extend(runs.filter_map(|run| Secrets::of(run).err()).map(|error| error.to_string()));
+    refused.extend(chosen.iter().flat_map(|file| beyond_backend(args, file)));
     refused.sort();
     refused.dedup();
     if !refused.is_empty() {
@@ -71,6 +76,26 @@ pub(super) fn run(args: &RunArgs) -> Exit {
         say(&format!("{} experiments, exit {}\n", chosen.len(), worst.code()));
     }
     worst
+}
+
+/// The client of Toxiproxy would send requests to loopback through them.
+#[expect(unsafe_code, reason = "the environment may only be changed while there is one thread: none was started yet")]
+fn forget_proxies_of_the_environment() {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        for name in [name.to_owned(), name.to_lowercase()] {
+            unsafe { std::env::remove_var(name) }
+        }
+    }
+}
+
+/// Faults on links that the chosen backend cannot make, each in a sentence.
+fn beyond_backend(args: &RunArgs, file: &ResolvedFile) -> Vec<String> {
+    let faults = file.plan.runs.iter().flat_map(|run| &run.faults);
+    let refused = faults.filter_map(|(name, fault)| {
+        let why = args.backend.refuses(&LinkAction::of(fault)?)?;
+        Some(format!("fault `{name}`: {why}"))
+    });
+    refused.collect()
 }
 
 /// One experiment, from its folder to its report.
@@ -170,6 +195,7 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
     };
     let setup = Setup {
         plan: run_plan,
+        backend: args.backend.clone(),
         labs: &Labs,
         dir: &dir,
         keeper: run::keeper::Keeper::command(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::{LinkAction, Target};
 use crate::event::Hit;
 use crate::plan::Action;
-use crate::plan::fault::{Direction, Fault, FaultKind, Links, Manner, NodeFault, Pick, Selector};
+use crate::plan::fault::{Direction, Fault, FaultKind, Links, NodeFault, Pick, Selector};
 use crate::seed::Dice;
 use crate::system::NodeAct;
 use crate::topology::Topology;
@@ -42,41 +42,16 @@ impl Aim {
     /// What a fault means by the labels that nodes have now; `dice` picks where it takes one of several.
     pub(super) fn of(fault: &Fault, topology: &Topology, dice: &mut Dice) -> Aim {
         match &fault.kind {
-            FaultKind::Toxic(toxic) => {
-                let action = LinkAction::Toxic { toxic: toxic.toxic, share: toxic.share };
-                let targets = targets(topology, &toxic.links, toxic.direction);
-                Aim::Links { action, targets, nodes: Vec::new() }
-            }
-            FaultKind::Partition { a, b, direction, manner } => {
-                let action = match manner {
-                    Manner::Silent => LinkAction::Silent,
-                    Manner::Reset => LinkAction::Reset,
-                    Manner::Refused => LinkAction::Refused,
-                };
-                let crossing = topology.crossing(a, b, *direction);
-                let targets =
-                    crossing.into_iter().map(|(link, direction)| Target { link: link.into(), direction }).collect();
-                Aim::Links { action, targets, nodes: cut_off(topology, a, b) }
-            }
-            FaultKind::Refuse { links } => Aim::reach(topology, links, LinkAction::Refuse),
-            FaultKind::BlackHole { links } => Aim::reach(topology, links, LinkAction::BlackHole),
-            FaultKind::HalfOpen { links } => Aim::reach(topology, links, LinkAction::HalfOpen),
-            FaultKind::Flap { links, up, down } => {
-                Aim::reach(topology, links, LinkAction::Flap { up: up.0, down: down.0 })
-            }
-            FaultKind::Drop { links, share, reset } => {
-                let once = fault.hold.is_none();
-                Aim::reach(topology, links, LinkAction::Drop { share: *share, reset: *reset, once })
-            }
-            FaultKind::Http(http) => {
-                let targets = targets(topology, &http.links, Direction::Both);
-                Aim::Links { action: LinkAction::Http(http.clone()), targets, nodes: Vec::new() }
-            }
             FaultKind::Kill(nodes) => Aim::nodes(topology, nodes, NodeAct::Kill, dice),
             FaultKind::Pause(nodes) => Aim::nodes(topology, nodes, NodeAct::Pause, dice),
             FaultKind::Stop(nodes) => Aim::nodes(topology, nodes, NodeAct::Stop, dice),
             FaultKind::Restart(nodes) => Aim::nodes(topology, nodes, NodeAct::Restart, dice),
             FaultKind::Action { action, undo } => Aim::Action { action: action.clone(), undo: undo.clone() },
+            on_links => {
+                let action = LinkAction::of(fault).expect("all others are faults on links");
+                let (targets, nodes) = struck(on_links, topology);
+                Aim::Links { action, targets, nodes }
+            }
         }
     }
 
@@ -116,19 +91,40 @@ impl Aim {
         }
     }
 
-    fn reach(topology: &Topology, links: &Links, action: LinkAction) -> Aim {
-        let targets = targets(topology, links, Direction::Both);
-        let served_by = |target: &Target| topology.link(&target.link).map(|link| link.to.clone());
-        let nodes = targets.iter().filter_map(served_by).collect();
-        Aim::Links { action, targets, nodes }
-    }
-
     fn nodes(topology: &Topology, fault: &NodeFault, act: NodeAct, dice: &mut Dice) -> Aim {
         let mut nodes: Vec<String> = topology.select_system(&fault.nodes).into_iter().map(str::to_owned).collect();
         if fault.pick == Pick::One && nodes.len() > 1 {
             nodes = vec![nodes.swap_remove(dice.below(nodes.len() as u64) as usize)];
         }
         Aim::Nodes { act, nodes }
+    }
+}
+
+/// The links that a fault strikes, and the nodes whose places it takes away from users.
+fn struck(kind: &FaultKind, topology: &Topology) -> (Vec<Target>, Vec<String>) {
+    match kind {
+        FaultKind::Toxic(on) => (targets(topology, &on.links, on.direction), Vec::new()),
+        FaultKind::Http(on) => (targets(topology, &on.links, Direction::Both), Vec::new()),
+        FaultKind::Partition { a, b, direction, .. } => {
+            let crossing = topology.crossing(a, b, *direction);
+            let targets = crossing.into_iter().map(|(link, direction)| Target { link: link.into(), direction });
+            (targets.collect(), cut_off(topology, a, b))
+        }
+        FaultKind::Refuse { links }
+        | FaultKind::BlackHole { links }
+        | FaultKind::HalfOpen { links }
+        | FaultKind::Flap { links, .. }
+        | FaultKind::Drop { links, .. } => {
+            let targets = targets(topology, links, Direction::Both);
+            let served_by = |target: &Target| topology.link(&target.link).map(|link| link.to.clone());
+            let nodes = targets.iter().filter_map(served_by).collect();
+            (targets, nodes)
+        }
+        FaultKind::Kill(_)
+        | FaultKind::Pause(_)
+        | FaultKind::Stop(_)
+        | FaultKind::Restart(_)
+        | FaultKind::Action { .. } => (Vec::new(), Vec::new()),
     }
 }
 

@@ -17,7 +17,7 @@ use super::action::act;
 use super::allowance::Allowance;
 use super::baseline::{self, JudgeBaseline};
 use super::in_force::InForce;
-use super::keeper::{self, Keeper, Notice};
+use super::keeper::{self, Keeper, Notice, Undo};
 use super::pulse::Pulse;
 use super::recorder::{Listener, Recorder};
 use super::schedule::{Act, Next, Schedule};
@@ -25,11 +25,10 @@ use super::secrets::Secrets;
 use super::stop::StopSwitch;
 use super::ticker;
 use super::watch::{GuardWatch, LOOK_BACK, Look, Watch};
-use crate::backend::{Backend, Embedded};
+use crate::backend::{self, Backend};
 use crate::clock::{Moment, RunClock, wall_ns};
 use crate::event::{Event, StopReason, What};
 use crate::experiment::interpolate::{self, UnknownName};
-use crate::permit::Permit;
 use crate::plan::{Action, CheckWhen, LabCatalogue, RunPlan};
 use crate::proxy::LinkSpec;
 use crate::system::{LinkAddresses, NodeState, Surroundings, System, Teller, known};
@@ -45,6 +44,9 @@ const OVERTIME: Duration = Duration::from_secs(3600);
 
 /// How long what is open may take to finish after a stop that somebody asked for.
 const SHORT_DRAIN: Duration = Duration::from_secs(1);
+
+/// No run lasts so long: 30 days. A link elsewhere may stay until its run ends.
+const LONGEST_RUN: Duration = Duration::from_secs(30 * 86_400);
 
 /// How often the service is probed.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
@@ -62,6 +64,8 @@ pub struct Setup<'a> {
     pub dir: &'a Path,
     /// How the keeper is started: [`Keeper::command`], but in tests.
     pub keeper: std::process::Command,
+    /// Who applies its faults on links.
+    pub backend: backend::Choice,
     /// What it may reach.
     pub allowance: Allowance,
     /// How it is stopped.
@@ -106,7 +110,7 @@ pub async fn conduct(mut setup: Setup<'_>) -> Result<(), RunError> {
 pub(super) struct Running {
     pub(super) clock: RunClock,
     pub(super) recorder: Arc<Recorder>,
-    pub(super) backend: Arc<Embedded>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) system: Arc<System>,
     pub(super) topology: Topology,
     pub(super) news: mpsc::UnboundedReceiver<Event>,
@@ -127,7 +131,7 @@ impl Running {
     async fn set_up(setup: &mut Setup<'_>, clock: RunClock, recorder: Arc<Recorder>) -> Result<Running, RunError> {
         let plan = setup.plan;
         setup.pulse.update(|beat| beat.doing = "starting the system".into());
-        let backend = Arc::new(Embedded::start(0, clock)?);
+        let backend = setup.backend.start(setup.allowance.permit(), clock)?;
         let mechanism = backend.mechanism();
         let seed = plan.seed.0;
         recorder.event_at(
@@ -158,7 +162,7 @@ impl Running {
         };
         let system = Arc::new(System::bind(&plan.system, surroundings)?);
         let started = async {
-            let links = open_links(&backend, &system, &topology, setup.allowance.permit())?;
+            let links = open_links(&*backend, &keeper, &system, &topology, &setup.allowance)?;
             system.start(&links).await?;
             system.wait_ready().await?;
             Ok::<_, RunError>(links)
@@ -556,15 +560,21 @@ fn start_keeper(setup: &mut Setup<'_>) -> Result<Keeper, RunError> {
 
 /// A proxy for each link; says where each listens.
 fn open_links(
-    backend: &Embedded,
+    backend: &dyn Backend,
+    keeper: &Keeper,
     system: &System,
     topology: &Topology,
-    permit: &Permit,
+    allowance: &Allowance,
 ) -> Result<LinkAddresses, RunError> {
     let upstreams: IndexMap<String, String> =
         system.nodes().into_iter().map(|node| (node.name, node.address)).collect();
     let mut addresses = LinkAddresses::new();
     for (name, link) in &topology.parts().links {
+        if let Some(action) = backend.leaves_behind(name) {
+            // Before it is there: the keeper, or `heal` in its place, takes it away whoever else has died.
+            let undo = Undo { action, allow: allowance.hosts().to_vec() };
+            keeper.lease(&format!("link {name}"), LONGEST_RUN, Some(undo))?;
+        }
         let address = backend.open(LinkSpec {
             name: name.as_str().into(),
             listen: link
@@ -573,7 +583,7 @@ fn open_links(
                 .map_err(|_| RunError::Listen { link: name.clone(), listen: link.listen.clone() })?,
             upstream: upstreams.get(&link.to).cloned().unwrap_or_default(),
             http: link.http,
-            permit: permit.clone(),
+            permit: allowance.permit().clone(),
         })?;
         addresses.insert(name.clone(), address);
     }

@@ -10,7 +10,6 @@ use super::aim::Aim;
 use super::conductor::{Running, Setup};
 use super::in_force::{Doing, InForce, Traffic, action_proof, node_proof};
 use super::keeper::Undo;
-use crate::backend::Backend;
 use crate::clock::Moment;
 use crate::event::{Proof, StopReason, What};
 use crate::plan::Allow;
