@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::Case;
 use serde_json::Value;
 
@@ -159,4 +161,61 @@ expect: [ users.success_rate >= 1% ]
     }
     let html = std::fs::read_to_string(ran.run_folder().join("report.html")).unwrap();
     assert!(html.contains("out of luck"), "its last lines are among the notes");
+}
+
+/// A hundred users of a server that keeps their connections open; it tells its limit of descriptors.
+const HUNDRED: &str = r#"
+name: hundred
+hypothesis: A hundred users are no load.
+system:
+  nodes:
+    web:
+      process:
+        command:
+          - sh
+          - -c
+          - |
+            echo "soft limit $(ulimit -Sn)"
+            exec python3 -c "
+            import asyncio, sys
+            async def serve(reader, writer):
+                while await reader.readuntil(b'\r\n\r\n'):
+                    await asyncio.sleep(0.1)
+                    writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n')
+            async def main():
+                server = await asyncio.start_server(serve, '127.0.0.1', int(sys.argv[1]), backlog=256)
+                await server.serve_forever()
+            asyncio.run(main())
+            " $0
+          - ${nodes.self.port}
+        listen: 127.0.0.1:0
+        ready: { http: / }
+workloads:
+  users:
+    to: web
+    client: { http: {} }
+    arrival: { users: { count: 100 } }
+    operation: { request: {} }
+    attempt_timeout: 5s
+phases: { warmup: 200ms, baseline: 500ms, recovery: 200ms }
+faults:
+  slow: { at: 0s, for: 200ms, latency: { links: users-web, add: 1ms } }
+"#;
+
+#[test]
+fn a_low_soft_limit_of_descriptors_holds_for_what_the_run_starts_and_not_for_the_run() {
+    let case = Case::text(HUNDRED);
+    let brownout = case.command();
+    // A hundred operations hold 300 descriptors in the harness, and 100 in the server.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", r#"ulimit -Sn 200; exec "$0" "$@""#]).arg(brownout.get_program()).args(brownout.get_args());
+    limited.current_dir(brownout.get_current_dir().unwrap());
+    let output = limited.output().unwrap();
+    let folder = case.run_folder();
+    let log = std::fs::read_to_string(folder.join("logs/web.log")).unwrap();
+    assert!(log.contains("soft limit 200\n"), "{log}");
+    let report: Value = serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    let outcomes = &report["runs"][0]["workloads"]["users"]["classes"]["all"]["windows"]["overall"]["outcomes"];
+    assert!(outcomes["ok"].as_u64() > Some(100) && outcomes["error"].is_null(), "{outcomes:#}\n{told}");
 }

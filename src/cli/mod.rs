@@ -27,7 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::backend::Choice;
 use crate::experiment;
 use crate::report::MANIFEST_FILE;
-use crate::run::{LOCK_FILE, chain, keeper};
+use crate::run::{LOCK_FILE, chain, descriptors, keeper};
 
 pub use exit::Exit;
 
@@ -269,6 +269,13 @@ fn logs() {
 fn colour() -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// As many descriptors as the machine allows; fewer are no reason not to begin.
+fn raise_descriptors() {
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit of descriptors stays as it is");
+    }
 }
 
 /// Something for people, on stderr; a terminal that is gone is no reason to fail.

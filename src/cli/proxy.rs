@@ -104,7 +104,8 @@ pub(super) fn proxy(args: &ProxyArgs) -> Exit {
         return Exit::Held;
     }
     logs();
-    raise_descriptor_limit();
+    // Each proxy takes a descriptor, and each connection two.
+    super::raise_descriptors();
     let token = match token(args) {
         Ok(token) => token,
         Err(why) => return mistake(&why),
@@ -203,15 +204,6 @@ fn logs() {
     };
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
     tracing_subscriber::registry().with(lines).with(Targets::new().with_target("brownout", level)).init();
-}
-
-/// Each proxy takes a descriptor, and each connection two.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, "the limit of descriptors stays as it is");
-    }
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
         say(&format!("error: cannot listen for signals: {error}\n"));
         return Exit::NotReady;
     }
+    super::raise_descriptors();
     let mut worst = Exit::Held;
     for (file, stored) in chosen.iter().zip(&baselines) {
         if stop.requested().is_some() {

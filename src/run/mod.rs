@@ -17,6 +17,7 @@ mod aim;
 mod allowance;
 mod baseline;
 mod conductor;
+pub mod descriptors;
 mod faults;
 mod folder;
 mod in_force;

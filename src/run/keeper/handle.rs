@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::journal::Undo;
 use super::wire::{Answer, Call, Notice, Request, pair, receive, send};
+use crate::run::descriptors;
 use crate::system::process::{Exit, Launch, Signal, Started, Supervisor, SupervisorError};
 
 /// The keeper answers in well under a millisecond, but for killing and undoing.
@@ -73,6 +74,8 @@ impl Keeper {
             File::options().create(true).append(true).open(dir.join("logs/keeper.log")).map_err(KeeperError::Start)?;
         let (ours, theirs) = pair().map_err(KeeperError::Start)?;
         let child = command.stdin(theirs).stdout(Stdio::null()).stderr(log).spawn().map_err(KeeperError::Start)?;
+        // It starts nothing before it is told to begin.
+        descriptors::give_back(child.id());
         // The command holds the other end until it is dropped; ours must be the only one besides the keeper's.
         drop(command);
         let shared = Arc::new(Shared {
