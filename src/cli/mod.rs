@@ -289,7 +289,7 @@ fn write_stdout(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// SHA-256 of every file of a run folder but its lock and its manifest, in hexadecimal, by path inside it.
+/// SHA-256 of every file of a run folder but its locks and its manifest, in hexadecimal, by path inside it.
 fn hashes(dir: &Path) -> std::io::Result<IndexMap<String, String>> {
     let mut folders = vec![dir.to_owned()];
     let mut hashes = BTreeMap::new();
@@ -301,7 +301,8 @@ fn hashes(dir: &Path) -> std::io::Result<IndexMap<String, String>> {
                 continue;
             }
             let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
-            if path.is_file() && ![MANIFEST_FILE, LOCK_FILE].contains(&name.as_str()) {
+            let is_lock = path.file_name().is_some_and(|name| name == LOCK_FILE);
+            if path.is_file() && name != MANIFEST_FILE && !is_lock {
                 let mut hash = Sha256::new();
                 let mut file = std::fs::File::open(&path)?;
                 let mut block = vec![0; 1 << 16];

@@ -232,6 +232,8 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
 fn finish(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch, conducted: Exit) -> Exit {
     let dir = folder.path();
     manifest.experiment = std::fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
+    // Where they cannot be read, the report says that there are none, and the manifest is not written.
+    manifest.files = super::hashes(dir).unwrap_or_default();
     let leave = |report: &Report| {
         let files = super::hashes(dir).map_err(|error| error.to_string())?;
         let manifest = Manifest { files, ..report.manifest.clone() };

@@ -30,7 +30,7 @@ impl Report {
                 .collect(),
             runs: measured.runs.clone(),
             missing: measured.missing.clone(),
-            manifest: manifest.clone(),
+            manifest: manifest.clone().without(&super::NAMES),
         };
         report.conclusion.sentences = sentences::of(&report);
         report

@@ -96,6 +96,12 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// The same without these files: a report can tell the hashes of what it was made from, not its own.
+    pub(super) fn without(mut self, names: &[&str]) -> Manifest {
+        self.files.retain(|name, _| !names.contains(&name.as_str()));
+        self
+    }
+
     /// A manifest of this program on this machine; command, times, versions and files are left to fill in.
     pub fn of_this_machine() -> Manifest {
         Manifest {

@@ -50,6 +50,9 @@ pub struct ReportError {
     pub source: io::Error,
 }
 
+/// The names of the files of a report.
+const NAMES: [&str; 4] = ["report.json", "junit.xml", "report.md", "report.html"];
+
 /// The files of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -73,9 +76,10 @@ pub fn write_all(report: &Report, dir: &Path) -> Result<Written, ReportError> {
         }
     };
     // The page comes last: who sees it finds the others.
-    let json = write("report.json", json(report))?;
-    let junit = write("junit.xml", junit(report))?;
-    let markdown = write("report.md", markdown(report).into_bytes())?;
-    let html = write("report.html", html(report).into_bytes())?;
+    let [json_name, junit_name, markdown_name, html_name] = NAMES;
+    let json = write(json_name, json(report))?;
+    let junit = write(junit_name, junit(report))?;
+    let markdown = write(markdown_name, markdown(report).into_bytes())?;
+    let html = write(html_name, html(report).into_bytes())?;
     Ok(Written { html, markdown, json, junit })
 }

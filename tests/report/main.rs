@@ -5,6 +5,7 @@
 mod browser;
 #[path = "../golden/mod.rs"]
 mod golden;
+mod recorded;
 mod sample;
 
 use brownout::report::{self, MARKDOWN_LIMIT, Report, Style};
@@ -204,16 +205,6 @@ fn the_schema_in_the_docs_is_that_of_the_report() {
             "{key} is not documented"
         );
     }
-}
-
-#[test]
-fn the_sample_report_is_what_the_code_makes() {
-    let report = sample::held();
-    golden::check("reports/sample/report.html", report::html(&report).as_bytes());
-    golden::check("reports/sample/report.md", report::markdown(&report).as_bytes());
-    golden::check("reports/sample/report.json", report::json(&report));
-    golden::check("reports/sample/junit.xml", report::junit(&report));
-    golden::check("reports/sample/terminal.txt", report::terminal(&report, &style(110)).as_bytes());
 }
 
 #[test]
