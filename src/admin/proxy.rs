@@ -83,7 +83,7 @@ impl Proxy {
         }
         self.listen = link.addr().to_string();
         self.link = Some(link);
-        tracing::info!(proxy = %self.name, listen = %self.listen, upstream = %self.upstream, "started");
+        tracing::debug!(proxy = %self.name, listen = %self.listen, upstream = %self.upstream, "started");
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Proxy {
             self.standing.iter_mut().for_each(|standing| standing.keep_evidence(&link));
             link.close();
             self.figures = self.figures.with(Some(link.counters())).at_rest();
-            tracing::info!(proxy = %self.name, "stopped");
+            tracing::debug!(proxy = %self.name, "stopped");
         }
     }
 

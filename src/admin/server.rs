@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::guard::Token;
 use super::metrics::Choice;
 use super::news::News;
 use super::proxies::{Proxies, Site};
+use super::wire::Place;
 use crate::clock::RunClock;
 use crate::proxy::{Engine, ProxyError};
 use crate::seed::Seed;
@@ -72,8 +73,11 @@ impl Server {
     pub async fn bind(options: ServerOptions) -> Result<Server, ServerError> {
         let (host, port) = options.listen;
         let failed = |source| ServerError::Listen { host: host.clone(), port, source };
-        let any = if host.is_empty() { "0.0.0.0" } else { &host };
-        let listener = TcpListener::bind((any, port)).await.map_err(failed)?;
+        // Of the addresses of `localhost` the one that clients try first.
+        let place = Place { host: host.clone(), port };
+        let address = place.resolve(Ipv4Addr::UNSPECIFIED.into()).await;
+        let address = address.map_err(|refusal| failed(io::Error::other(refusal.to_string())))?;
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let news = News::new();
         let engine = Engine::start(0, RunClock::start())?;

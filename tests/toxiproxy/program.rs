@@ -51,6 +51,14 @@ fn a_port_that_is_taken_ends_it() {
 }
 
 #[test]
+fn its_own_loopback_is_that_of_ipv4_whatever_localhost_means_here() {
+    assert_eq!(Server::start(&[]).addr.ip(), std::net::Ipv4Addr::LOCALHOST);
+    assert_eq!(Server::start(&["-host", "0.0.0.0"]).addr.ip(), std::net::Ipv4Addr::UNSPECIFIED);
+    let (code, said) = run(&["-host", "nowhere.invalid"]);
+    assert!(code == Some(1) && said.contains("the API cannot listen on nowhere.invalid:8474: lookup"), "{said}");
+}
+
+#[test]
 fn it_starts_with_the_proxies_of_its_configuration() {
     let upstream = upstream(echo);
     let config = file(&format!(

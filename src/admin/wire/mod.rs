@@ -1,6 +1,6 @@
 //! What goes over the wire of the Toxiproxy API: bodies of requests, and the objects that answers show. Pure.
 //!
-//! A body is read by the rules of the reference server's decoder, as far as a client can notice them: see [`Members`].
+//! A body is read by the rules of the reference server's decoder, as far as a client can notice them: see [`json::Members`].
 
 mod address;
 mod json;
