@@ -45,6 +45,9 @@ const OVERTIME: Duration = Duration::from_secs(3600);
 /// How long what is open may take to finish after a stop that somebody asked for.
 const SHORT_DRAIN: Duration = Duration::from_secs(1);
 
+/// How long loads that were cut may take to record what they had open: a generator far behind its schedule has millions.
+const LAST_RECORDS: Duration = Duration::from_secs(10);
+
 /// No run lasts so long: 30 days. A link elsewhere may stay until its run ends.
 const LONGEST_RUN: Duration = Duration::from_secs(30 * 86_400);
 
@@ -491,13 +494,10 @@ impl Running {
         self.recorder.event(What::PhaseStarted { phase: "drain".into(), planned: load_end });
         let longest = setup.plan.longest_deadline();
         let drain = if stopped.is_some() { longest.min(SHORT_DRAIN) } else { longest };
-        let drained = async {
-            for load in &self.loads {
-                load.drained().await;
-            }
-        };
-        if tokio::time::timeout(drain, drained).await.is_err() {
+        if tokio::time::timeout(drain, self.drained()).await.is_err() {
             self.loads.iter().for_each(|load| load.cut(self.clock.now()));
+            // What was open leaves its last records, and the totals told below count them.
+            let _ = tokio::time::timeout(LAST_RECORDS, self.drained()).await;
         }
         // Checks and final reads take the same links; what they add is not the load's.
         self.tell_counters();
@@ -524,6 +524,13 @@ impl Running {
             if let Err(error) = swept.await.unwrap_or_else(|panic| Err(panic.to_string())) {
                 self.recorder.event(What::Note { text: format!("{error}; `brownout heal` tries again") });
             }
+        }
+    }
+
+    /// Returns when every load has ended.
+    async fn drained(&self) {
+        for load in &self.loads {
+            load.drained().await;
         }
     }
 

@@ -54,6 +54,11 @@ const DRAIN_GRACE: Duration = Duration::from_millis(100);
 /// worth before the first of them is sent.
 const BURST: u32 = 16;
 
+/// Records of operations that were never sent are written at this pace, 100,000/s: nothing is late any more, and a sink
+/// that never blocks would drop what comes faster than it writes.
+const UNSENT_AT_ONCE: u64 = 100;
+const UNSENT_PAUSE: Duration = Duration::from_millis(1);
+
 #[expect(clippy::too_many_arguments, reason = "made at one place, from a LoadSpec")]
 impl Shared {
     pub(crate) fn new(
@@ -137,7 +142,7 @@ impl<C: Client> Lane<C> {
 
     /// Each operation at its due time, whatever happened to those before.
     async fn open_loop(self: &Arc<Self>, arrivals: Arrivals, begin: Moment) {
-        let mut in_a_row = 0;
+        let (mut in_a_row, mut unsent) = (0, 0);
         for (op, due) in (0..).zip(arrivals.map(|due| begin + due)) {
             if op % self.lanes != self.index {
                 continue;
@@ -146,10 +151,15 @@ impl<C: Client> Lane<C> {
                 return;
             }
             self.shared.gauge.on_due(due);
-            if self.shared.clock.now() >= self.shared.drained_by() {
+            let now = self.shared.clock.now();
+            if now >= self.shared.drained_by() {
                 // This lane is so far behind that its drain is over: what was due is recorded as unfinished, and no
                 // longer sent.
                 drop(Flight::new(Arc::clone(self), op, due));
+                unsent += 1;
+                if unsent % UNSENT_AT_ONCE == 0 {
+                    self.timer.sleep_until(now + UNSENT_PAUSE).await;
+                }
                 continue;
             }
             if self.shared.gauge.in_flight.load(Ordering::Relaxed) >= self.shared.max_in_flight {
