@@ -96,7 +96,8 @@ impl Lab {
     async fn until(&self, what: &str, holds: impl Fn(&Lab) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !holds(self) {
-            assert!(Instant::now() < deadline, "never {what}: {:?}", self.pair.nodes());
+            let told = || self.events.lock().unwrap().iter().map(|event| format!("{event:?}\n")).collect::<String>();
+            assert!(Instant::now() < deadline, "never {what}: {:?}\n{}", self.pair.nodes(), told());
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -117,6 +118,15 @@ impl Lab {
     fn noted(&self, text: &str) -> usize {
         let events = self.events.lock().unwrap();
         events.iter().filter(|event| matches!(&event.what, What::Note { text: note } if note.contains(text))).count()
+    }
+
+    /// Waits until writes wait for the standby: on a busy machine it may have been taken out for a while, and is no
+    /// candidate then.
+    async fn until_standby_in_sync(&self) {
+        self.until("standby in sync", |lab| {
+            lab.noted("node-b was taken out") == lab.noted("node-b is in the in-sync set again")
+        })
+        .await;
     }
 
     fn cut(&self, node: &str, cut: bool) {
@@ -214,6 +224,7 @@ async fn a_partitioned_primary_is_replaced_and_rejoins_without_a_loss() {
     let writer = lab.writer(Arc::clone(&stop));
     sleep(Duration::from_millis(300)).await;
     let already = lab.milestones().len();
+    lab.until_standby_in_sync().await;
     lab.cut(NODE_A, true);
     lab.until("promoted", |lab| lab.has_role(NODE_B, "primary")).await;
     sleep(Duration::from_millis(500)).await;
@@ -240,6 +251,7 @@ async fn a_killed_primary_is_replaced_and_the_pair_survives_a_second_kill() {
     let stop = Arc::new(AtomicBool::new(false));
     let writer = lab.writer(Arc::clone(&stop));
     sleep(Duration::from_millis(300)).await;
+    lab.until_standby_in_sync().await;
     lab.act(NODE_A, NodeAct::Kill).await;
     lab.until("promoted", |lab| lab.has_role(NODE_B, "primary")).await;
     lab.heal(NODE_A, NodeAct::Kill).await;
