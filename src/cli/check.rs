@@ -9,8 +9,9 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
         Ok(files) => {
             files.iter().for_each(|file| say(&file.warnings));
             let runs: usize = files.iter().map(|file| file.plan.runs.len()).sum();
-            let (n, s) = (files.len(), if files.len() == 1 { "" } else { "s" });
-            write_stdout(&format!("{n} experiment{s} with {runs} runs: no mistakes\n"));
+            let counted = |n: usize, noun| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+            let (experiments, runs) = (counted(files.len(), "experiment"), counted(runs, "run"));
+            write_stdout(&format!("{experiments} with {runs}: no mistakes\n"));
             Exit::Held
         }
         Err(mistakes) => {

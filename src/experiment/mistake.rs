@@ -108,7 +108,7 @@ impl Mistake {
         let known: Vec<&str> = known.into_iter().collect();
         let nearest = super::nearest::nearest(wrong, known.iter().copied());
         let listed = match known.len() {
-            0 => format!("there is no {what}"),
+            0 => format!("{what}: none"),
             1..=12 => format!("{what}: {}", known.join(", ")),
             n => format!("{what}: {} and {} more", known[..12].join(", "), n - 12),
         };

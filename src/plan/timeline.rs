@@ -149,9 +149,9 @@ impl Page {
         row("recovery", recovery, total, '─', "");
         self.line(&format!("  {:name_width$}  {}", "", scale.axis()));
         let drain = short(run.longest_deadline());
-        self.line(&format!(
-            "  then operations that are still open get up to {drain}, and every key written is read back"
-        ));
+        let writes = run.workloads.values().any(|workload| workload.operation.writes_keys());
+        let read_back = if writes { ", and every key written is read back" } else { "" };
+        self.line(&format!("  then operations that are still open get up to {drain}{read_back}"));
     }
 
     fn parts(&mut self, run: &RunPlan, parts: &Parts) {

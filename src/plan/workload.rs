@@ -123,6 +123,11 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it writes keys, which the run reads a last time after the drain.
+    pub fn writes_keys(&self) -> bool {
+        matches!(self, Operation::Register(_) | Operation::Insert(_) | Operation::Append(_))
+    }
+
     /// The classes that its operations fall into, as figures call them.
     pub fn classes(&self) -> Vec<&str> {
         let keyed = |reads: Share| {
