@@ -98,7 +98,10 @@ impl Node {
         }
         if before.role != after.role || before.term != after.term {
             self.deadline_moved.notify_one();
-            self.tell_role(after.role, incarnation);
+            // A new term in the same place is no news to others.
+            if before.role.name() != after.role.name() {
+                self.tell_role(after.role, incarnation);
+            }
             if after.role == Role::Primary && before.role == Role::Promoting {
                 let node = self.me.name().to_owned();
                 self.teller

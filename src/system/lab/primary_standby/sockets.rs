@@ -115,6 +115,17 @@ impl Lab {
         milestones.collect()
     }
 
+    fn said_of(&self, name: &str) -> Vec<(String, u64, Option<String>)> {
+        let events = self.events.lock().unwrap();
+        let said = events.iter().filter_map(|event| match &event.what {
+            What::Node { node, incarnation, state, role } if node == name => {
+                Some((state.clone(), *incarnation, role.clone()))
+            }
+            _ => None,
+        });
+        said.collect()
+    }
+
     fn noted(&self, text: &str) -> usize {
         let events = self.events.lock().unwrap();
         events.iter().filter(|event| matches!(&event.what, What::Note { text: note } if note.contains(text))).count()
@@ -243,6 +254,11 @@ async fn a_partitioned_primary_is_replaced_and_rejoins_without_a_loss() {
         [(Detected, NODE_A), (Decided, NODE_B), (Promoted, NODE_B), (Redirected, NODE_B), (Reconnected, NODE_B)];
     assert_eq!(told, expected.map(|(milestone, node)| (milestone, node.to_owned())));
     assert_eq!(lab.ask(Method::GET, "/kv/0", "").await.unwrap().1, "node-b#2");
+    // What a node says of itself is news each time.
+    for node in [NODE_A, NODE_B] {
+        let said = lab.said_of(node);
+        assert!(said.windows(2).all(|pair| pair[0] != pair[1]), "{node}: {said:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
