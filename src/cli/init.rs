@@ -37,7 +37,10 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Exit {
 /// A manual page for each command.
 pub(super) fn man(dir: &Path) -> Exit {
     match std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir)) {
-        Ok(()) => Exit::Held,
+        Ok(()) => {
+            say(&format!("wrote a page for each command into {0}; read one: man -l {0}/brownout.1\n", dir.display()));
+            Exit::Held
+        }
         Err(error) => {
             say(&format!("error: cannot write manual pages into `{}`: {error}\n", dir.display()));
             Exit::Mistake

@@ -4,6 +4,7 @@
 //! happens. It only reads the run's [`Pulse`]; its one deed is to ask for a stop when `q` is pressed.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -215,8 +216,8 @@ fn rounded(latency: Duration) -> Span {
     Span(Duration::from_nanos(((ns / scale).round() * scale) as u64))
 }
 
-/// A plain line for what a log should keep of a run; none for what is not worth one.
-pub(super) fn plain_line(event: &Event) -> Option<String> {
+/// A plain line for what a log should keep of the run in `dir`; none for what is not worth one.
+pub(super) fn plain_line(event: &Event, dir: &Path) -> Option<String> {
     let text = match &event.what {
         What::PhaseStarted { phase, .. } => format!("phase {phase}"),
         What::FaultInjected { fault, kind, hit, .. } => {
@@ -230,7 +231,7 @@ pub(super) fn plain_line(event: &Event) -> Option<String> {
         What::Node { node, state, role, .. } => {
             format!("{node} is {state}{}", role.as_ref().map(|role| format!(", {role}")).unwrap_or_default())
         }
-        What::NodeEnded { node, how, .. } => format!("{node} {how} by itself; see logs/{node}.log"),
+        What::NodeEnded { node, how, .. } => format!("{node} {how} by itself; see {}/logs/{node}.log", dir.display()),
         What::Milestone { milestone, node, .. } => format!("{} ({node})", milestone.label()),
         What::Stopped { detail, .. } => format!("stopping: {detail}"),
         What::Note { text } => text.clone(),
@@ -276,6 +277,13 @@ mod tests {
         assert_eq!(lines[2], "      orders   498/s   ok 71.2 %   p50 1.1ms   p99 250ms");
         assert_eq!(lines[3], "      ▁▁▁█▅   cut in force, heals in 1.5 s");
         assert_eq!(lines[4], "      q stops and heals everything");
+    }
+
+    #[test]
+    fn a_process_that_ended_names_the_log_in_the_folder_of_its_own_run() {
+        let what = What::NodeEnded { node: "web".into(), how: "exited with status 7".into(), last_lines: Vec::new() };
+        let line = plain_line(&Event { at: Moment::from_millis(320), what }, Path::new("runs/x/life=short")).unwrap();
+        assert_eq!(line, "     0.320 s  web exited with status 7 by itself; see runs/x/life=short/logs/web.log");
     }
 
     #[test]

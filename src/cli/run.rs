@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::conclude::conclude;
 use super::live::{LiveView, plain_line};
@@ -11,7 +12,7 @@ use super::resolve::{self, ResolvedFile};
 use super::{Exit, RunArgs, baseline, say, signals};
 use crate::backend::{Choice, LinkAction};
 use crate::clock::wall_ns;
-use crate::event::{PLAN_FILE, StopReason};
+use crate::event::{PLAN_FILE, StopReason, What};
 use crate::measure::Measured;
 use crate::plan::Plan;
 use crate::report::{self, EXPERIMENT_FILE, Manifest, Report};
@@ -182,9 +183,16 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
     if plain && plan.runs.len() > 1 {
         say(&format!("{}/{} {variant}\n", index + 1, plan.runs.len()));
     }
-    let listener: Listener = Box::new(move |event| {
-        if let Some(line) = plain.then(|| plain_line(event)).flatten() {
-            say(&format!("{line}\n"));
+    let stop_told = Arc::new(AtomicBool::new(false));
+    let listener: Listener = Box::new({
+        let (dir, stop_told) = (dir.clone(), stop_told.clone());
+        move |event| {
+            if matches!(event.what, What::Stopped { .. }) {
+                stop_told.store(true, Ordering::Relaxed);
+            }
+            if let Some(line) = plain.then(|| plain_line(event, &dir)).flatten() {
+                say(&format!("{line}\n"));
+            }
         }
     });
     let (root, whole) = (folder.path().to_owned(), plan.clone());
@@ -218,7 +226,10 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
         Ok(Ok(())) => Exit::Held,
         Ok(Err(_)) if stop.requested().is_some() => Exit::Held,
         Ok(Err(error)) => {
-            say(&format!("error: {}\n", error.chain()));
+            // The summary has the sentence of a stop that was recorded; a report in JSON is not read by people.
+            if args.json || !stop_told.load(Ordering::Relaxed) {
+                say(&format!("error: {}\n", error.chain()));
+            }
             Exit::NotReady
         }
         Err(_) => {
@@ -276,13 +287,13 @@ fn headline(plan: &Plan) -> String {
         1 => String::new(),
         runs => format!("{runs} runs, "),
     };
+    let hypothesis = if plan.hypothesis.is_empty() { String::new() } else { format!("  {}\n", plan.hypothesis) };
     format!(
-        "brownout {}   {}   seed {}   {runs}about {}\n  {}\n",
+        "brownout {}   {}   seed {}   {runs}about {}\n{hypothesis}",
         env!("CARGO_PKG_VERSION"),
         plan.name,
         plan.runs[0].seed.0,
         Span(std::time::Duration::from_secs(length.as_secs().max(1))),
-        plan.hypothesis,
     )
 }
 

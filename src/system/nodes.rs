@@ -203,12 +203,12 @@ async fn reach(node: &str, endpoint: &Endpoint, probe: &Probe) -> Result<(), Sys
             Err(why) => why,
         };
         if tries == ENDPOINT_TRIES {
-            let asked = match probe {
-                Probe::Tcp => "a TCP connect".to_owned(),
-                Probe::Http(path) => format!("GET {}", endpoint.path_of(path)),
+            // What a probe by TCP says, says also what was tried.
+            let why = match probe {
+                Probe::Tcp => why.to_string(),
+                Probe::Http(path) => format!("GET {}: {why}", endpoint.path_of(path)),
             };
-            let (node, address) = (node.to_owned(), endpoint.address());
-            return Err(SystemError::Unreachable { node, address, why: format!("{asked}: {why}") });
+            return Err(SystemError::Unreachable { node: node.to_owned(), address: endpoint.address(), why });
         }
         tries += 1;
         sleep(Duration::from_millis(300)).await;

@@ -130,7 +130,7 @@ impl Log {
 }
 
 fn suppressed(node: &str, lines: u64) -> What {
-    What::Note { text: format!("{lines} lines of {node} came too fast to be events; logs/{node}.log has them") }
+    What::Note { text: format!("{lines} lines of {node} came too fast to be events; its log has them") }
 }
 
 /// Lets so many lines a second pass and counts the others.

@@ -258,7 +258,7 @@ async fn an_endpoint_that_does_not_answer_is_told_with_what_to_do() {
     let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let case = Case::of([("shop", NodeKind::Endpoint(refused.parse().unwrap()))]);
     let error = case.start().await.unwrap_err().to_string();
-    assert!(error.starts_with(&format!("endpoint `shop` at {refused} does not answer: a TCP connect: ")), "{error}");
+    assert!(error.starts_with(&format!("endpoint `shop` at {refused} does not answer: cannot connect: ")), "{error}");
     assert!(error.ends_with("start it, or correct its address"), "{error}");
     let error = case.system.apply("shop", NodeAct::Kill).await.unwrap_err().to_string();
     assert!(error.contains("does not kill it"), "{error}");
