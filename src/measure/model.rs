@@ -30,6 +30,8 @@ pub struct MeasuredRun {
     pub variant: String,
     /// The repetition, from 1.
     pub repetition: u32,
+    /// Where in the run folder its own files are, such as `retry=none/repetition-2`; empty for the folder itself.
+    pub folder: String,
     /// Its seed.
     pub seed: u64,
     /// When it started, nanoseconds since 1970.

@@ -38,7 +38,8 @@ pub(super) fn measure(
     let events = read::events(dir, &mut own)?;
     let measured = match events.is_empty() {
         true => {
-            own.push(format!("the run never started, or nothing of {EVENTS_FILE} can be read"));
+            let why = if own.is_empty() { format!("{EVENTS_FILE} is empty") } else { own.join("; ") };
+            own = vec![format!("the run never started, or nothing that it wrote can be read: {why}")];
             None
         }
         false => Some(of_events(dir, plan, run, &events, &mut own)?),
@@ -104,6 +105,7 @@ fn of_events(
     Ok(MeasuredRun {
         variant: run.variant_id(),
         repetition: run.repetition,
+        folder: run.folder.clone(),
         seed: run.seed.0,
         started_wall_ns,
         mechanism,

@@ -32,7 +32,8 @@ pub fn markdown(report: &Report) -> String {
         out.push(&format!("**Failover**{of}: {}\n\n", escape(&text)));
     }
     for (real, text) in proof::lines(report) {
-        out.push(&format!("{}: {}\n", if real { "Proof" } else { "**No proof**" }, escape(&text)));
+        // As with the sparklines, two spaces keep each on its line.
+        out.push(&format!("{}: {}  \n", if real { "Proof" } else { "**No proof**" }, escape(&text)));
     }
     out.text + &last
 }

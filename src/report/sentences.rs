@@ -28,16 +28,32 @@ pub(super) fn of(report: &Report) -> Vec<String> {
 fn stops(report: &Report) -> Vec<String> {
     let stopped = report.runs.iter().filter_map(|run| Some((run, run.stopped.as_ref()?)));
     let say = stopped.map(|(run, stop)| {
-        let healed = if run.complete {
-            "Every fault was healed."
-        } else {
-            "The run folder does not say that everything was healed."
+        let healed = match run.complete {
+            true if run.faults.is_empty() => "No fault had been injected.",
+            true => "Every fault was healed.",
+            false => "The run folder does not say that everything was healed.",
         };
         let variant = if run.variant.is_empty() { String::new() } else { format!(" with {}", run.variant) };
-        let detail = stop.detail.trim_end_matches('.');
+        let detail = on_one_line(stop.detail.trim_end_matches('.'));
         format!("Stopped {} after its start{variant}: {detail}. {healed}", say::span(stop.at.since_start()))
     });
     bounded(say.collect(), "more runs stopped before their end")
+}
+
+/// Lines that a process had written are told apart where a sentence has them on one.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::new();
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        let between = if line.is_empty() {
+            ""
+        } else if line.ends_with(':') {
+            " "
+        } else {
+            " / "
+        };
+        line = line + between + part;
+    }
+    line
 }
 
 /// What makes the verdict uncertain.
@@ -81,9 +97,10 @@ pub(super) fn ended(report: &Report) -> Vec<String> {
                 faults => format!(", while {faults} was in force"),
             };
             let node = &ended.node;
+            let folder = if run.folder.is_empty() { String::new() } else { format!("{}/", run.folder) };
             let at = say::span(ended.at.since_start());
             format!(
-                "{node} ended by itself {at} after the start{variant}{during}: it {}; see logs/{node}.log.",
+                "{node} ended by itself {at} after the start{variant}{during}: it {}; see {folder}logs/{node}.log.",
                 ended.how
             )
         });

@@ -72,7 +72,8 @@ fn troubles(report: &Report) -> Vec<String> {
 }
 
 fn table(out: &mut String, report: &Report, style: &Style) {
-    if report.variants.is_empty() {
+    // Without an operation there is no figure, and the sentences above say why.
+    if report.variants.iter().all(|row| row.success_rate.median().is_none()) {
         return;
     }
     let many = report.workload_names().len() > 1 || report.variant_ids().contains("");
@@ -113,24 +114,29 @@ fn table(out: &mut String, report: &Report, style: &Style) {
 
 /// The parts of the failover, of the variant that users came through best with.
 fn failover(out: &mut String, report: &Report, style: &Style) {
-    let Some((variant, text)) = failover_parts(report) else { return };
-    let variant = if variant.is_empty() { String::new() } else { format!(" ({})", printable(&variant)) };
-    line(out, style, &format!("  failover{variant}: {text}"));
+    let Some((of, text)) = failover_parts(report) else { return };
+    let of = if of.is_empty() { String::new() } else { format!(" ({})", printable(&of)) };
+    line(out, style, &format!("  failover{of}: {text}"));
     out.push('\n');
 }
 
-/// `injected 0 ─ detected 0.62 ─ first success 1.41 s`, with the variant that it is of.
+/// `injected 0 ─ detected 0.62 ─ first success 1.41 s`, with the variant that it is of, and of several faults the fault.
 pub(super) fn failover_parts(report: &Report) -> Option<(String, String)> {
-    let mut best: Option<(&Row, &Outage)> = None;
+    let mut best: Option<(&Row, String, &Outage)> = None;
     for row in &report.variants {
         let run = report.runs.iter().find(|run| run.variant == row.variant)?;
         let Some(class) = run.workloads.get(&row.workload).and_then(super::row::all) else { continue };
-        let Some(outage) = class.outages.values().find(|outage| known(outage).count() > 1) else { continue };
-        if best.is_none_or(|(other, _)| row.as_users_see_it(other).is_ge()) {
-            best = Some((row, outage));
+        let Some((fault, outage)) = class.outages.iter().find(|(_, outage)| known(outage).count() > 1) else {
+            continue;
+        };
+        if best.as_ref().is_none_or(|(other, ..)| row.as_users_see_it(other).is_ge()) {
+            let fault = (run.faults.len() > 1).then_some(fault.as_str());
+            let of: Vec<&str> =
+                Some(row.variant.as_str()).filter(|id| !id.is_empty()).into_iter().chain(fault).collect();
+            best = Some((row, of.join(", "), outage));
         }
     }
-    let (row, outage) = best?;
+    let (_, of, outage) = best?;
     let seconds = |at: Moment| at.signed_ns_since(outage.t0) as f64 / 1e9;
     let part = |(milestone, at): (Milestone, Moment)| match milestone {
         Milestone::Injected => "injected 0".to_owned(),
@@ -141,7 +147,7 @@ pub(super) fn failover_parts(report: &Report) -> Option<(String, String)> {
         known(outage).filter_map(|figure| Some((figure.milestone, figure.at?))).collect();
     parts.sort_by_key(|(milestone, at)| (*at, *milestone));
     let parts: Vec<String> = parts.into_iter().map(part).collect();
-    Some((row.variant.clone(), format!("{} s", parts.join(" ─ "))))
+    Some((of, format!("{} s", parts.join(" ─ "))))
 }
 
 fn known(outage: &Outage) -> impl Iterator<Item = &MilestoneFigure> {
@@ -150,13 +156,19 @@ fn known(outage: &Outage) -> impl Iterator<Item = &MilestoneFigure> {
 
 fn expectations(out: &mut String, report: &Report, style: &Style) {
     let stored = change::has_stored(report);
+    let told = troubles(report);
     let lines: Vec<[String; 6]> = report
         .folded_expectations()
         .iter()
         .map(|(variant, judged)| {
             let change =
                 if stored { format!("{} against stored", change::against_stored(judged)) } else { String::new() };
-            let cells = [variant.as_str(), &judged.subject, &judged.observed, &judged.limit, &change, &judged.because];
+            // A doubt that stands above is not told again with each line that it spoils.
+            let because = match judged.because.split_once(", but ") {
+                Some((seems, why)) if told.iter().any(|sentence| sentence.contains(&printable(why))) => seems,
+                _ => &judged.because,
+            };
+            let cells = [variant.as_str(), &judged.subject, &judged.observed, &judged.limit, &change, because];
             cells.map(printable)
         })
         .collect();

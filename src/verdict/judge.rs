@@ -470,15 +470,20 @@ fn title(expectation: &Expectation, subject: Subject<'_>) -> String {
 
 /// Observed and limit, as people read them. They read differently wherever they are different.
 fn texts(unit: Unit, expectation: &Expectation, answer: &Answer) -> (String, String) {
+    // A quantity is written as it would be beside a figure, also where there is none.
+    let as_written = || match &expectation.limit {
+        Limit::Quantity(quantity) => format!("{} {}", expectation.op, say::value(unit, quantity.base())),
+        limit => format!("{} {limit}", expectation.op),
+    };
     let Some(edge) = answer.limit else {
         let observed = match &answer.observed {
             Observed::Between { low, high, .. } => bounds(*low, *high, |value| say::value(unit, value)),
             Observed::Unknown { .. } => "n/a".to_owned(),
         };
-        return (observed, format!("{} {}", expectation.op, expectation.limit));
+        return (observed, as_written());
     };
     let Observed::Between { low, high, .. } = answer.observed else {
-        return ("n/a".to_owned(), format!("{} {}", expectation.op, expectation.limit));
+        return ("n/a".to_owned(), as_written());
     };
     let alike = say::value(unit, low) == say::value(unit, edge.limit);
     let differ = (low - edge.limit).abs() > NOISE * edge.limit.abs();

@@ -142,6 +142,7 @@ fn run() -> MeasuredRun {
     MeasuredRun {
         variant: String::new(),
         repetition: 1,
+        folder: String::new(),
         seed: 7,
         started_wall_ns: 0,
         mechanism: Mechanism::Stall,
@@ -339,7 +340,7 @@ fn what_never_finished_makes_a_quantile_a_lower_bound() {
 fn what_does_not_apply_is_inconclusive() {
     let why = "fewer than 99 % of the baseline's successes came from what was hit";
     let run_ = with(|run| cut(run).failover_latency_ns = Figure::NotApplicable(why.into()));
-    assert_eq!(said(run_, "failover_latency < 3s"), is(Inconclusive, "n/a", "< 3s", &format!("cut: {why}")));
+    assert_eq!(said(run_, "failover_latency < 3s"), is(Inconclusive, "n/a", "< 3.00 s", &format!("cut: {why}")));
     let verdict =
         judged(run(), &["tolerance >= 99%", "unavailability during fault.slow < 1s", "service_availability > 99%"]);
     let because: Vec<&str> = verdict.lines.iter().map(|line| line.because.as_str()).collect();

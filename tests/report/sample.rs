@@ -420,6 +420,7 @@ fn run(name: &str, policy: Policy) -> MeasuredRun {
     MeasuredRun {
         variant: format!("retry={name}"),
         repetition: 1,
+        folder: String::new(),
         seed: 7,
         started_wall_ns: 1_795_200_067_000_000_000,
         mechanism: Mechanism::KernelDrop,

@@ -115,10 +115,11 @@ pub(super) fn expectations(report: &Report) -> Table {
             Cell::code(&line.expectation),
             Cell::number(&line.observed).note(repetitions),
             Cell::number(&line.limit),
-            line.margin.map_or_else(
-                || Cell::number("n/a").note("the limit is 0"),
-                |share| Cell::number(change::percent(share)),
-            ),
+            match (line.margin, line.limit_value) {
+                (Some(share), _) => Cell::number(change::percent(share)),
+                (None, Some(0.0)) => Cell::number("n/a").note("the limit is 0"),
+                (None, _) => Cell::number("n/a"),
+            },
         ];
         cells.extend(stored.then(|| Cell::number(change::against_stored(line))));
         cells.push(Cell::text(if line.because.is_empty() { "–" } else { &line.because }));
