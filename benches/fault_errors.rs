@@ -3,7 +3,7 @@
 //! Beside each latency stands what this machine allows just then: a direct round trip plus the error of one kernel
 //! timer, or the same pings without a proxy.
 //!
-//! Arguments that are part of a row's name select rows.
+//! Arguments that are part of a row's name select rows; `THROUGH=server` goes through `brownout proxy`.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use brownout::clock::RunClock;
 use brownout::plan::fault::{Law, Toxic};
 use brownout::units::{ByteRate, Share, Span};
-use support::{Process, many_pings, ourselves, ping_pong, quantile};
+use support::{Process, many_pings, ourselves, ping_pong, proxied, quantile};
 
 fn main() {
     if support::play_role() {
@@ -120,8 +120,7 @@ fn latency(ms: u64) -> Toxic {
 
 /// Our proxy in a process of its own, with a toxic on the way down.
 fn faulty(toxic: Toxic, upstream: SocketAddr) -> (Process, SocketAddr) {
-    let toxic = serde_json::to_string(&toxic).unwrap();
-    let (process, addresses) = ourselves(&["role", "proxy", &toxic, &upstream.to_string()], 1);
+    let (process, addresses) = proxied(Some(&toxic), &[upstream]);
     (process, addresses[0])
 }
 

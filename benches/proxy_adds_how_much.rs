@@ -1,7 +1,7 @@
 //! How much does the proxy add? Direct, through HAProxy and through us, in interleaved rounds of one run.
 //!
 //! Needs iperf3, nginx, wrk, redis-server, redis-benchmark, haproxy and python3. `ROUNDS` (default 3) and `SECONDS` (default 3)
-//! set its length; arguments that are part of a row's name select rows.
+//! set its length; arguments that are part of a row's name select rows; `THROUGH=server` goes through `brownout proxy`.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use brownout::clock::RunClock;
-use support::{Process, free_port, median, ourselves, output, ping_pong, quantile, wait_for};
+use support::{Process, free_port, median, ourselves, output, ping_pong, proxied, quantile, wait_for};
 
 fn main() {
     if support::play_role() {
@@ -206,10 +206,7 @@ impl Bench {
         let haproxy = Process::start(Command::new("haproxy").arg("-f").arg(folder.join("haproxy.cfg")));
         fronts.iter().for_each(|front| wait_for(*front));
 
-        let texts = upstreams.map(|upstream| upstream.to_string());
-        let mut arguments = vec!["role", "proxy", "none"];
-        arguments.extend(texts.iter().map(String::as_str));
-        let (ours, links) = ourselves(&arguments, 4);
+        let (ours, links) = proxied(None, &upstreams);
         let paths = |index: usize| [upstreams[index], at(fronts[index]), links[index]];
         Bench {
             seconds,

@@ -18,6 +18,7 @@ use brownout::proxy::{Engine, LinkSpec, Strike};
 use brownout::seed::Seed;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use serde_json::{Value, json};
 
 /// A child that ends with us.
 pub struct Process(pub Child);
@@ -62,17 +63,71 @@ pub fn ourselves(arguments: &[&str], addresses: usize) -> (Process, Vec<SocketAd
     (Process(child), addresses)
 }
 
+/// Our proxy before these upstreams, in a process of its own, with a toxic on the way down, or none: the engine alone,
+/// or `brownout proxy` where `THROUGH=server` asks for it.
+pub fn proxied(toxic: Option<&Toxic>, upstreams: &[SocketAddr]) -> (Process, Vec<SocketAddr>) {
+    if std::env::var("THROUGH").is_ok_and(|through| through == "server") {
+        return served(toxic, upstreams);
+    }
+    let toxic = serde_json::to_string(&toxic).unwrap();
+    let upstreams: Vec<String> = upstreams.iter().map(SocketAddr::to_string).collect();
+    let mut arguments = vec!["role", "proxy", &toxic];
+    arguments.extend(upstreams.iter().map(String::as_str));
+    ourselves(&arguments, upstreams.len())
+}
+
+/// The same through `brownout proxy` and its API.
+fn served(toxic: Option<&Toxic>, upstreams: &[SocketAddr]) -> (Process, Vec<SocketAddr>) {
+    let port = free_port();
+    let server = Process::start(Command::new(env!("CARGO_BIN_EXE_brownout")).args([
+        "proxy",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        &port.to_string(),
+    ]));
+    wait_for(port);
+    let attributes = toxic.map(|toxic| match toxic {
+        Toxic::Latency { add, .. } => ("latency", json!({"latency": add.0.as_millis() as u64})),
+        Toxic::Bandwidth { rate } => ("bandwidth", json!({"rate": rate.0 / 1000})),
+        other => panic!("no bench needs {other:?} of the server"),
+    });
+    let listens = upstreams.iter().enumerate().map(|(index, upstream)| {
+        let name = format!("bench-{index}");
+        let proxy = json!({"name": name, "listen": "127.0.0.1:0", "upstream": upstream.to_string()});
+        let proxy = post(port, "/proxies", &proxy);
+        if let Some((kind, attributes)) = &attributes {
+            post(port, &format!("/proxies/{name}/toxics"), &json!({"type": kind, "attributes": attributes}));
+        }
+        proxy["listen"].as_str().unwrap().parse().unwrap()
+    });
+    let listens = listens.collect();
+    (server, listens)
+}
+
+/// A request to an API on loopback, and the JSON of its answer.
+fn post(port: u16, path: &str, body: &Value) -> Value {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let body = body.to_string();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 20"), "{path}: {answer}");
+    serde_json::from_str(body).unwrap()
+}
+
 /// Plays another role if the arguments say so: `role proxy TOXIC UPSTREAM…`, `role echo`.
 pub fn play_role() -> bool {
     let arguments: Vec<String> = std::env::args().collect();
     let Some(place) = arguments.iter().position(|argument| argument == "role") else { return false };
     match arguments[place + 1].as_str() {
         "echo" => echo(),
-        "pings" => {
-            raise_descriptor_limit();
-            let took = many_pings(arguments[place + 2].parse().unwrap(), arguments[place + 3].parse().unwrap(), 20);
-            println!("{:.0} / {:.0}", quantile(&took, 0.5), quantile(&took, 0.99));
-        }
         "proxy" => proxy(&arguments[place + 2], &arguments[place + 3..]),
         other => panic!("no role is called {other}"),
     }
@@ -84,7 +139,7 @@ fn proxy(toxic: &str, upstreams: &[String]) {
     let engine = Engine::start(threads, RunClock::start()).unwrap();
     let links: Vec<_> =
         upstreams.iter().map(|upstream| engine.open(LinkSpec::new(upstream.as_str(), upstream)).unwrap()).collect();
-    if let Ok(toxic) = serde_json::from_str::<Toxic>(toxic) {
+    if let Some(toxic) = serde_json::from_str::<Option<Toxic>>(toxic).unwrap() {
         let strike = Strike::Toxic { direction: Direction::Down, toxic, share: 1.0 };
         for link in &links {
             link.strike("bench", strike.clone(), Seed(1)).unwrap();
