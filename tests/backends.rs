@@ -33,6 +33,7 @@ mod toxiproxy {
     use std::sync::Arc;
 
     use super::*;
+    use rustix::process::{Pid, Signal, kill_process};
     use serde_json::json;
     use support::Server;
 
@@ -133,6 +134,53 @@ mod toxiproxy {
         child.kill().unwrap();
         child.wait().unwrap();
         soon("its keeper has taken them away", || server.done("GET", "/proxies", "") == json!({}));
+    }
+
+    /// The keeper of the run in a folder, as its journal tells.
+    fn keeper_of(run: &std::path::Path) -> Pid {
+        let parts = std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+        let mut journals = parts.chain([run.to_owned()]).map(|dir| dir.join("keeper.journal.jsonl"));
+        let journal = journals.find_map(|path| std::fs::read_to_string(path).ok()).unwrap();
+        let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+        let pid = first["keeper"]["process"]["pid"].as_i64().unwrap();
+        Pid::from_raw(pid.try_into().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn heal_takes_away_what_nobody_was_left_to() {
+        let (server, out) = (Server::start(&[]), tempfile::tempdir().unwrap());
+        server.done("POST", "/proxies", r#"{"name":"theirs","upstream":"b:1"}"#);
+        let proxies = || server.done("GET", "/proxies", "").as_object().unwrap().len();
+        let mut harness = run(&server, "experiments/quickstart.yaml", out.path()).spawn().unwrap();
+        // Every link is there by then.
+        soon("its fault is in force", || {
+            let proxies = server.done("GET", "/proxies", "");
+            proxies.as_object().unwrap().values().any(|proxy| proxy["toxics"] != json!([]))
+        });
+        let folder = std::fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
+        let keeper = keeper_of(&folder);
+        // Stopped first, or the one that is left a moment longer would clean up after the other.
+        kill_process(Pid::from_child(&harness), Signal::STOP).unwrap();
+        kill_process(keeper, Signal::KILL).unwrap();
+        soon("the keeper is gone", || match std::fs::read_to_string(format!("/proc/{keeper}/stat")) {
+            Ok(stat) => stat.contains(") Z "),
+            Err(_) => true,
+        });
+        harness.kill().unwrap();
+        harness.wait().unwrap();
+        assert!(proxies() > 1, "nobody has cleaned up");
+
+        let heal = || {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_brownout"));
+            let healed = command.arg("heal").arg(&folder).env("HTTP_PROXY", "http://127.0.0.1:1").output().unwrap();
+            let said = [healed.stdout, healed.stderr].concat();
+            (healed.status.code(), String::from_utf8(said).unwrap())
+        };
+        let (code, said) = heal();
+        assert!(code == Some(0) && said.contains("undone: "), "{code:?}: {said}");
+        let left = server.done("GET", "/proxies", "");
+        assert_eq!(left.as_object().unwrap().keys().collect::<Vec<_>>(), ["theirs"], "what was not the run's stays");
+        assert_eq!(heal(), (Some(0), "nothing was left behind\n".to_owned()));
     }
 
     #[test]
