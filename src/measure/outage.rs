@@ -165,6 +165,17 @@ impl<'a> OutageContext<'a> {
     }
 }
 
+impl Outage {
+    /// The same in a system of one node: where nobody else has served, there was nobody to fail over to.
+    pub(crate) fn alone(mut self) -> Outage {
+        if let Figure::AtLeast(_) = self.failover_latency_ns {
+            let why = "the system has one node, so there is nobody to fail over to";
+            self.failover_latency_ns = Figure::NotApplicable(why.to_owned());
+        }
+        self
+    }
+}
+
 fn metastable(group: &Group, time_to_steady: &Figure<u64>) -> Metastable {
     let fault = group.removed().0 - group.t0.0;
     let watched = group.recovery().map_or(0, |recovery| recovery.length_ns());

@@ -114,7 +114,8 @@ impl WorkloadContext<'_> {
         });
         let windows = windows.collect();
         let context = OutageContext::new(view, &starts, self.timeline.baseline(), random, self.told);
-        let outage = |group| -> Outage { context.outage(group) };
+        let alone = self.run.system.is_one_node();
+        let outage = |group| -> Outage { if alone { context.outage(group).alone() } else { context.outage(group) } };
         let outages = self.timeline.groups.iter().map(|group| (group.name.clone(), outage(group))).collect();
         ClassFigures { windows, outages }
     }

@@ -32,6 +32,11 @@ pub enum System {
 }
 
 impl System {
+    /// Whether it has one node alone.
+    pub fn is_one_node(&self) -> bool {
+        matches!(self, System::Nodes { nodes, .. } if nodes.len() == 1)
+    }
+
     /// The endpoint of this name, if a node of this name is one.
     pub fn endpoint(&self, node: &str) -> Option<&Endpoint> {
         match self {
