@@ -579,7 +579,7 @@ fn open_links(
     for (name, link) in &topology.parts().links {
         if let Some(action) = backend.leaves_behind(name) {
             // Before it is there: the keeper, or `heal` in its place, takes it away whoever else has died.
-            let undo = Undo { action, allow: allowance.hosts().to_vec() };
+            let undo = Undo { action, allow: allowance.hosts().to_vec(), gone_is_done: true };
             keeper.lease(&format!("link {name}"), LONGEST_RUN, Some(undo))?;
         }
         let address = backend.open(LinkSpec {

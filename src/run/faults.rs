@@ -201,5 +201,5 @@ impl Running {
 /// How the keeper undoes a fault without us; faults on our own links and processes go when we do.
 fn undo_of(aim: &Aim, allowed: &[Allow]) -> Option<Undo> {
     let Aim::Action { undo, .. } = aim else { return None };
-    Some(Undo { action: undo.clone()?, allow: allowed.to_vec() })
+    Some(Undo { action: undo.clone()?, allow: allowed.to_vec(), gone_is_done: false })
 }

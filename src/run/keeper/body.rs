@@ -340,7 +340,9 @@ pub(super) fn perform(undo: &Undo) -> (bool, String) {
         Err(error) => return (false, error.to_string()),
     };
     let allowance = Allowance::new(&undo.allow, true);
-    runtime.block_on(act(&undo.action, UNDO_WITHIN, allowance.permit()))
+    let (done, said) = runtime.block_on(act(&undo.action, UNDO_WITHIN, allowance.permit()));
+    let gone = undo.gone_is_done && said.starts_with("404 ");
+    (done || gone, said)
 }
 
 fn started(pid: u32) -> Option<Started> {

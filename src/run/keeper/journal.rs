@@ -24,6 +24,10 @@ pub struct Undo {
     /// Hosts outside loopback that it may touch: those that the run was permitted.
     #[serde(default)]
     pub allow: Vec<Allow>,
+    /// An answer that there is no such thing is as good as having taken it away: what may not have been made yet is
+    /// journalled so.
+    #[serde(default)]
+    pub gone_is_done: bool,
 }
 
 /// A line of the journal.

@@ -1,10 +1,12 @@
 //! A keeper in earnest: this test program, started once more, plays it (and a harness that is killed).
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use super::*;
@@ -30,7 +32,11 @@ fn plays_its_role() {
             let dir = PathBuf::from(&harness["harness ".len()..]);
             let _lock = folder::lock(&dir).unwrap();
             let keeper = Keeper::start(actor("keeper"), &dir, |_| {}).unwrap();
-            let undo = Undo { action: exec(&format!("touch {}", dir.join("undone").display())), allow: vec![] };
+            let undo = Undo {
+                action: exec(&format!("touch {}", dir.join("undone").display())),
+                allow: vec![],
+                gone_is_done: false,
+            };
             keeper.lease("remote", Duration::from_secs(600), Some(undo)).unwrap();
             start(&keeper, "plain", "exec sleep 600", &dir);
             start(&keeper, "daemon", DAEMONS, &dir);
@@ -186,7 +192,7 @@ fn a_fault_that_outlives_its_lease_is_undone_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let (keeper, notices) = keeper(dir.path());
     let file = dir.path().join("undone");
-    let undo = Undo { action: exec(&format!("echo here >> {}", file.display())), allow: vec![] };
+    let undo = Undo { action: exec(&format!("echo here >> {}", file.display())), allow: vec![], gone_is_done: false };
     keeper.lease("released", Duration::from_millis(100), Some(undo.clone())).unwrap();
     keeper.release("released").unwrap();
     keeper.lease("forgotten", Duration::from_millis(200), Some(undo)).unwrap();
@@ -221,4 +227,21 @@ fn a_program_that_does_not_exist_is_named() {
         Launch { node: "n".into(), command: vec!["/no/such".into()], env: vec![], dir: dir.path().into(), output };
     let error = keeper_start(&keeper, launch).unwrap_err().to_string();
     assert!(error.contains("/no/such"), "{error}");
+}
+
+#[test]
+fn what_is_not_there_is_undone_only_where_that_was_to_be_expected() {
+    let server = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/proxies/gone", server.local_addr().unwrap());
+    thread::spawn(move || {
+        while let Ok((mut client, _)) = server.accept() {
+            let _ = client.read(&mut [0; 1024]);
+            let _ = client.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+    for gone_is_done in [true, false] {
+        let action = Action::Http { method: "DELETE".into(), url: url.clone(), body: None };
+        let (undone, said) = super::body::perform(&Undo { action, allow: vec![], gone_is_done });
+        assert_eq!(undone, gone_is_done, "{said}");
+    }
 }
