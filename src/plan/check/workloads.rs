@@ -25,6 +25,7 @@ impl Checker<'_> {
         }
         for (name, workload) in &self.run.workloads {
             self.check_client(name, workload);
+            self.check_policy(name, &workload.retry);
             self.check_patience(name, workload);
         }
     }
@@ -83,6 +84,25 @@ impl Checker<'_> {
             let title = format!("{count} users, and at most {} operations open at once", workload.max_in_flight);
             let mistake = self.mistake(&["workloads", name, "arrival"], title).label("the rest is shed");
             self.mistakes.add(mistake.help(format!("raise `max_in_flight` to {count}")));
+        }
+    }
+
+    /// A policy's own numbers.
+    fn check_policy(&mut self, name: &str, retry: &RetryPolicy) {
+        if let Schedule::Exponential { factor, .. } = retry.schedule
+            && factor < 1.0
+        {
+            let title = format!("with a factor of {factor} the waits of `{name}` shrink");
+            self.at(&["workloads", name, "retry", "exponential", "factor"], title, "expected 1 or more");
+        }
+        if let Some(budget) = &retry.budget
+            && budget.capacity < 1.0
+        {
+            let schedule =
+                self.root.find(&["workloads", name, "retry"]).and_then(Tree::map).into_iter().flatten().next();
+            let kind = schedule.map(|(kind, _)| kind.as_str()).unwrap_or_default();
+            let title = format!("the budget of `{name}` never holds a whole retry");
+            self.at(&["workloads", name, "retry", kind, "budget", "capacity"], title, "expected 1 or more");
         }
     }
 
