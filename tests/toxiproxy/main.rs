@@ -6,6 +6,8 @@
 mod common;
 #[path = "../golden/mod.rs"]
 mod golden;
+#[path = "../proxy_support/mod.rs"]
+mod proxy_support;
 
 mod bodies;
 mod bytes;

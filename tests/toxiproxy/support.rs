@@ -1,7 +1,7 @@
 //! A server to drive, and a client that hides nothing.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::brownout;
+pub(crate) use crate::proxy_support::{echo, server as upstream, soon};
 
 /// `brownout proxy` on a port of its own; ended when dropped.
 pub(crate) struct Server {
@@ -118,43 +119,10 @@ impl Response {
     }
 }
 
-/// Serves each connection on a thread of its own.
-pub(crate) fn upstream(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
-    });
-    addr
-}
-
-/// Sends everything back, and the end as well.
-pub(crate) fn echo(stream: TcpStream) {
-    let mut writer = stream.try_clone().unwrap();
-    let mut reader = stream;
-    let _ = writer.set_nodelay(true);
-    let _ = std::io::copy(&mut reader, &mut writer);
-    let _ = writer.shutdown(Shutdown::Write);
-}
-
 /// A connection that gives up after 5 s.
 pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
-}
-
-/// Waits up to 5 s for something that takes milliseconds on an idle machine.
-pub(crate) fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if holds() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("not within 5 s: {what}");
 }
