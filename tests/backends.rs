@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
+mod proxy_support;
 #[path = "toxiproxy/support.rs"]
 #[allow(dead_code, reason = "it is made for another test")]
 mod support;
