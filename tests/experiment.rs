@@ -51,6 +51,7 @@ impl LabCatalogue for ManagedSql {
             links: IndexMap::from([link("gateway", "node-a"), link("gateway", "node-b"), link("node-a", "node-b")]),
             entries: vec!["gateway".to_owned()],
             serving: vec!["node-a".to_owned()],
+            failovers: Vec::new(),
         })
     }
 

@@ -5,6 +5,8 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::fault::Failover;
+
 /// The built-in labs, as far as a plan needs them.
 pub trait LabCatalogue {
     /// Every lab's name, in the order of the documentation.
@@ -33,6 +35,8 @@ pub struct LabDescription {
     pub entries: Vec<String>,
     /// The nodes whose places serve operations when nothing is wrong, such as the primary; figures of a failover need them.
     pub serving: Vec<String>,
+    /// The failovers that it can be ordered to make.
+    pub failovers: Vec<Failover>,
 }
 
 /// A link between two nodes of a lab.

@@ -141,6 +141,29 @@ pub enum Pick {
     All,
 }
 
+/// How a lab is made to move what serves to another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failover {
+    /// A hand-over in good order, as for maintenance.
+    Planned,
+    /// What the system's own API for drills does.
+    Simulated,
+    /// As if what serves had been lost.
+    Unplanned,
+}
+
+impl Failover {
+    /// The word in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Failover::Planned => "planned",
+            Failover::Simulated => "simulated",
+            Failover::Unplanned => "unplanned",
+        }
+    }
+}
+
 /// The law of a random delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

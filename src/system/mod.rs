@@ -25,7 +25,7 @@ use crate::event::{Event, What};
 use crate::experiment::interpolate::UnknownName;
 use crate::plan;
 pub use known::known;
-use lab::primary_standby::Pair;
+use lab::Lab;
 use nodes::Nodes;
 pub use nodes::Surroundings;
 
@@ -78,8 +78,8 @@ const LAB_READY_WITHIN: Duration = Duration::from_secs(60);
 /// The system under test.
 #[derive(Debug)]
 pub enum System {
-    /// `primary-standby`.
-    Pair(Arc<Pair>),
+    /// A built-in one.
+    Lab(Arc<dyn Lab>),
     /// Processes and endpoints.
     Nodes(Nodes),
 }
@@ -88,11 +88,9 @@ impl System {
     /// Gives every node its address; nothing works yet.
     pub fn bind(system: &plan::System, surroundings: Surroundings) -> Result<System, SystemError> {
         match system {
-            plan::System::Lab { name, params } => match name.as_str() {
-                lab::primary_standby::NAME => Ok(System::Pair(Arc::new(Pair::bind(params, surroundings.teller)?))),
-                // Has the words for it.
-                _ => Err(SystemError::Lab(lab::describe(name, params).err().unwrap_or_default())),
-            },
+            plan::System::Lab { name, params } => {
+                Ok(System::Lab(lab::registry::bind(name, params, surroundings.teller)?))
+            }
             plan::System::Nodes { nodes, .. } => Ok(System::Nodes(Nodes::bind(nodes, surroundings)?)),
         }
     }
@@ -100,7 +98,7 @@ impl System {
     /// Every node as it is now, in the order of the experiment.
     pub fn nodes(&self) -> Vec<NodeInfo> {
         match self {
-            System::Pair(pair) => pair.nodes(),
+            System::Lab(lab) => lab.fleet().nodes(),
             System::Nodes(nodes) => nodes.infos(),
         }
     }
@@ -115,25 +113,25 @@ impl System {
     /// Processes start in the order of the experiment, each once the one before is ready.
     pub async fn start(&self, links: &LinkAddresses) -> Result<(), SystemError> {
         match self {
-            System::Pair(pair) => pair.start(links),
+            System::Lab(lab) => lab.fleet().start(links),
             System::Nodes(nodes) => nodes.start(links).await,
         }
     }
 
-    /// Waits until it serves: a lab has a primary, every endpoint answers.
+    /// Waits until it serves: a lab says so, every endpoint answers.
     pub async fn wait_ready(&self) -> Result<(), SystemError> {
-        let pair = match self {
+        let lab = match self {
             System::Nodes(nodes) => return nodes.reach_endpoints().await,
-            System::Pair(pair) => pair,
+            System::Lab(lab) => lab,
         };
         let deadline = Instant::now() + LAB_READY_WITHIN;
-        while !pair.ready() {
+        while !lab.ready() {
             if Instant::now() >= deadline {
                 let state = |node: &NodeInfo| format!("{} {}", node.name, node.state.name());
                 return Err(SystemError::LabNotReady {
-                    lab: lab::primary_standby::NAME.to_owned(),
+                    lab: lab.name().to_owned(),
                     waited: LAB_READY_WITHIN,
-                    state: pair.nodes().iter().map(state).collect::<Vec<_>>().join(", "),
+                    state: lab.fleet().nodes().iter().map(state).collect::<Vec<_>>().join(", "),
                 });
             }
             sleep(Duration::from_millis(5)).await;
@@ -144,7 +142,10 @@ impl System {
     /// Does something to a node; returns when it is done: gone, standing still, stopped.
     pub async fn apply(&self, node: &str, act: NodeAct) -> Result<(), SystemError> {
         match self {
-            System::Pair(pair) => blocking(pair, node, move |pair, node| pair.apply(node, act)).await,
+            System::Lab(lab) => {
+                let node = node.to_owned();
+                blocking(lab, move |lab| lab.fleet().apply(&node, act)).await
+            }
             System::Nodes(nodes) => nodes.apply(node, act).await,
         }
     }
@@ -152,7 +153,10 @@ impl System {
     /// Takes back what [`apply`](Self::apply) did. A start is not waited for: an event tells when the node is ready.
     pub async fn heal(&self, node: &str, act: NodeAct) -> Result<(), SystemError> {
         match self {
-            System::Pair(pair) => blocking(pair, node, move |pair, node| pair.heal(node, act)).await,
+            System::Lab(lab) => {
+                let node = node.to_owned();
+                blocking(lab, move |lab| lab.fleet().heal(&node, act)).await
+            }
             System::Nodes(nodes) => nodes.heal(node, act),
         }
     }
@@ -160,7 +164,7 @@ impl System {
     /// A node's state, read back as proof: `gone`, `T` for a process that stands still, `paused` in a lab.
     pub fn read_back(&self, node: &str) -> String {
         match self {
-            System::Pair(_) => {
+            System::Lab(_) => {
                 let state = self.nodes().into_iter().find(|info| info.name == node).map(|info| info.state);
                 match state {
                     // A lab's node that was stopped is as gone as one that was killed.
@@ -176,7 +180,7 @@ impl System {
     /// The nodes that the probe at the service asks.
     pub fn probed(&self) -> Vec<String> {
         match self {
-            System::Pair(_) => vec![lab::primary_standby::GATEWAY.to_owned()],
+            System::Lab(lab) => lab.probed(),
             System::Nodes(nodes) => nodes.probed(),
         }
     }
@@ -184,8 +188,8 @@ impl System {
     /// Asks a node directly, over no link, whether the service is well.
     pub async fn probe(&self, node: &str) -> bool {
         match self {
-            System::Pair(pair) => {
-                let address = pair.nodes().into_iter().find(|info| info.name == node).map(|info| info.address);
+            System::Lab(lab) => {
+                let address = lab.fleet().nodes().into_iter().find(|info| info.name == node).map(|info| info.address);
                 let health = plan::system::Probe::Http("/health".to_owned());
                 probe::ask(&address.unwrap_or_default(), &health, PROBE_WITHIN).await.is_ok()
             }
@@ -196,12 +200,9 @@ impl System {
     /// Ends everything that was started. What does not end by itself is killed.
     pub async fn stop(&self) -> Result<(), SystemError> {
         match self {
-            System::Pair(pair) => {
-                blocking(pair, "", |pair, _| {
-                    pair.stop();
-                    Ok(())
-                })
-                .await
+            System::Lab(lab) => {
+                blocking(lab, |lab| lab.fleet().stop()).await;
+                Ok(())
             }
             System::Nodes(nodes) => nodes.stop().await,
         }
@@ -212,13 +213,9 @@ impl System {
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A lab's node may take a moment to end: never on the caller's runtime.
-async fn blocking(
-    pair: &Arc<Pair>,
-    node: &str,
-    act: impl FnOnce(&Pair, &str) -> Result<(), SystemError> + Send + 'static,
-) -> Result<(), SystemError> {
-    let (pair, node) = (Arc::clone(pair), node.to_owned());
-    tokio::task::spawn_blocking(move || act(&pair, &node)).await.expect("it does not panic, and is not aborted")
+async fn blocking<T: Send + 'static>(lab: &Arc<dyn Lab>, act: impl FnOnce(&dyn Lab) -> T + Send + 'static) -> T {
+    let lab = Arc::clone(lab);
+    tokio::task::spawn_blocking(move || act(&*lab)).await.expect("it does not panic, and is not aborted")
 }
 
 /// A node now.

@@ -1,69 +1,69 @@
 //! Labs: reference systems inside the binary, real sockets and all, each with a way to break it on purpose.
 //!
-//! A lab decides in pure state machines that are told the time (`detector`, `lease`, each lab's own), and acts in
-//! thin threads (`host`: one thread and runtime a node; `http`: the wire). [`describe`] tells what a lab consists of
-//! without starting anything; that is all that `check` and `plan` need.
+//! A lab decides in pure state machines that are told the time (`detector`, each lab's own), and acts in thin threads
+//! (`host`: one thread and runtime a node; `http`: the wire). To write one:
+//!
+//! 1. List what can be set on it: a table of [`Param`]s, each with its default, its range and a sentence.
+//! 2. Describe it from those alone: nodes with their labels (`zone` and `role`, `region` where there are several), a [`hop`] for each pair that
+//!    talks, the entries that clients use, who serves at the start, which failovers it can be ordered to make. Whoever
+//!    watches others comes after them.
+//! 3. Give each node a [`Body`]: [`launch`](Body::launch) starts a [`host::Host`] with what is on the disk,
+//!    [`ended`](Body::ended) takes the disk back. It dials others by [`Ground::hop`] only, and tells each new role as
+//!    an event.
+//! 4. Bind a [`Fleet`] of them and implement [`Lab`] around it; most of it is whom to ask whether it is ready.
+//! 5. Put a [`LabKind`] into [`registry::LABS`]. Faults, checks, plan, report and `brownout lab` know it from then on.
 
+pub mod body;
 pub mod detector;
+pub mod fleet;
 pub mod host;
 pub mod http;
+pub mod order;
 pub mod params;
 pub mod primary_standby;
+pub mod registry;
 pub mod store;
 
+use std::fmt;
+
 use indexmap::IndexMap;
-use serde_json::Value;
 
-use crate::plan::{LabCatalogue, LabDescription, LabError, LabLink};
+use crate::plan::LabLink;
 
+pub use body::{Body, Ground, Live};
+pub use fleet::Fleet;
+pub use order::{Order, Refused};
 pub use params::{Param, ParamKind};
+pub use registry::{LABS, LabKind, Labs};
 
-/// The names of all labs.
-pub fn names() -> Vec<&'static str> {
-    vec![primary_standby::NAME]
-}
+/// A reference system as a whole.
+pub trait Lab: fmt::Debug + Send + Sync {
+    /// Its name in the table.
+    fn name(&self) -> &'static str;
 
-/// The parameters of a lab, for the reference; none for an unknown lab.
-pub fn params_of(name: &str) -> &'static [Param] {
-    match name {
-        primary_standby::NAME => primary_standby::PARAMS,
-        _ => &[],
-    }
-}
+    /// Its nodes.
+    fn fleet(&self) -> &Fleet;
 
-/// What a lab with these parameters consists of; every mistake at once where there are any.
-pub fn describe(name: &str, params: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
-    match name {
-        primary_standby::NAME => primary_standby::describe(params),
-        _ => Err(vec![LabError::UnknownLab { name: name.to_owned() }]),
+    /// Whether it serves.
+    fn ready(&self) -> bool;
+
+    /// The nodes that the probe at the service asks for `/health`.
+    fn probed(&self) -> Vec<String>;
+
+    /// Does what a user asks of the system itself, as by its API; blocks until it is under way, and says what is.
+    ///
+    /// A refusal changes nothing.
+    fn order(&self, order: Order) -> Result<String, Refused> {
+        Err(Refused::never(format!("{} cannot be ordered to do a {order}", self.name())))
     }
 }
 
 /// A map of labels from pairs.
-fn labels<const N: usize>(pairs: [(&str, &str); N]) -> IndexMap<String, String> {
+pub(crate) fn labels<const N: usize>(pairs: [(&str, &str); N]) -> IndexMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// The hop from one node to another, by its name `FROM-TO`.
-fn hop(from: &str, to: &str) -> (String, LabLink) {
+pub(crate) fn hop(from: &str, to: &str) -> (String, LabLink) {
     (format!("{from}-{to}"), LabLink { from: from.to_owned(), to: to.to_owned(), http: true })
-}
-
-/// The labs of this binary, as a plan asks for them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Labs;
-
-impl LabCatalogue for Labs {
-    fn names(&self) -> Vec<String> {
-        names().into_iter().map(str::to_owned).collect()
-    }
-
-    fn describe(&self, name: &str, params: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
-        describe(name, params)
-    }
-
-    fn outline(&self, name: &str, _params: &IndexMap<String, Value>) -> Option<LabDescription> {
-        // No parameter of a lab so far decides which nodes and links it has.
-        describe(name, &IndexMap::new()).ok()
-    }
 }

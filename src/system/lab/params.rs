@@ -76,6 +76,15 @@ impl ParamKind {
         }
     }
 
+    /// The ends of what may stand there, or all of it where that is a few words.
+    pub(super) fn extremes(self) -> Vec<Value> {
+        match self {
+            ParamKind::Word(_) | ParamKind::Switch(_) => self.words().into_iter().map(Value::from).collect(),
+            ParamKind::Time { min, max, .. } => [min, max].map(|end| Span(end).to_string().into()).to_vec(),
+            ParamKind::Count { min, max, .. } => [min, max].map(Value::from).to_vec(),
+        }
+    }
+
     /// The value in its one canonical form, if it is allowed.
     fn canonical(self, value: &Value) -> Option<Value> {
         match (self, value) {

@@ -17,13 +17,13 @@ mod simulation;
 #[cfg(test)]
 mod sockets;
 
-use indexmap::IndexMap;
-use serde_json::Value;
+use std::sync::Arc;
 
 pub use pair::Pair;
 pub use settings::{PARAMS, Settings};
 
-use super::{hop, labels, params};
+use super::params::Resolved;
+use super::{LabKind, hop, labels};
 use crate::plan::{LabDescription, LabError};
 
 /// The name of this lab.
@@ -43,9 +43,20 @@ pub const REPLACED: &str = "x-replaced";
 /// The header by which the gateway tells a node which term a request is meant for.
 const TERM: &str = "x-term";
 
-/// What it consists of.
-pub fn describe(given: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
-    let params = params::resolve(PARAMS, given)?;
+/// The lab.
+pub const LAB: LabKind = LabKind {
+    name: NAME,
+    about: "Two key-value nodes in two zones behind a gateway that detects failure and promotes.",
+    params: PARAMS,
+    describe,
+    bind: |description, teller| Ok(Arc::new(Pair::bind(description, teller)?)),
+};
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature of every lab's; no parameters of this one exclude each other"
+)]
+fn describe(_params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     let nodes = [
         (NODE_A, labels([("zone", "1"), ("role", "primary")])),
         (NODE_B, labels([("zone", "2"), ("role", "standby")])),
@@ -57,6 +68,6 @@ pub fn describe(given: &IndexMap<String, Value>) -> Result<LabDescription, Vec<L
         links: [hop(GATEWAY, NODE_A), hop(GATEWAY, NODE_B), hop(NODE_A, NODE_B), hop(NODE_B, NODE_A)].into(),
         entries: [GATEWAY, NODE_A, NODE_B].map(str::to_owned).to_vec(),
         serving: vec![NODE_A.to_owned()],
-        params,
+        ..LabDescription::default()
     })
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::clock::RunClock;
 use crate::event::{Event, Milestone, What};
+use crate::system::lab::Lab;
 use crate::system::lab::host::Sockets;
 use crate::system::lab::http::Client;
 use crate::system::{LinkAddresses, NodeAct, Teller};
@@ -66,44 +67,45 @@ async fn pass(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + 
     }
 }
 
-struct Lab {
+struct Rig {
     pair: Arc<Pair>,
     relays: Vec<(String, Relay)>,
     events: Arc<Mutex<Vec<Event>>>,
     client: Arc<Client>,
 }
 
-impl Lab {
-    async fn start(params: serde_json::Value) -> Lab {
+impl Rig {
+    async fn start(params: serde_json::Value) -> Rig {
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&events);
         let teller = Teller::new(RunClock::start(), Arc::new(move |event| sink.lock().unwrap().push(event)));
         let given = serde_json::from_value(params).unwrap();
-        let pair = Arc::new(Pair::bind(&given, teller).unwrap());
-        let address = |name: &str| pair.nodes().into_iter().find(|node| node.name == name).unwrap().address;
+        let description = LAB.describe(&given).unwrap();
+        let pair = Arc::new(Pair::bind(&description, teller).unwrap());
+        let address = |name: &str| pair.fleet().nodes().into_iter().find(|node| node.name == name).unwrap().address;
         let mut relays = Vec::new();
-        for (name, link) in describe(&given).unwrap().links {
+        for (name, link) in description.links {
             relays.push((name, Relay::to(address(&link.to)).await));
         }
         let links: LinkAddresses = relays.iter().map(|(name, relay)| (name.clone(), relay.address)).collect();
         let client = Arc::new(Client::new(address(GATEWAY).parse().unwrap(), Sockets::default()));
-        pair.start(&links).unwrap();
-        let lab = Lab { pair, relays, events, client };
+        pair.fleet().start(&links).unwrap();
+        let lab = Rig { pair, relays, events, client };
         lab.until("ready", |lab| lab.pair.ready()).await;
         lab
     }
 
-    async fn until(&self, what: &str, holds: impl Fn(&Lab) -> bool) {
+    async fn until(&self, what: &str, holds: impl Fn(&Rig) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !holds(self) {
             let told = || self.events.lock().unwrap().iter().map(|event| format!("{event:?}\n")).collect::<String>();
-            assert!(Instant::now() < deadline, "never {what}: {:?}\n{}", self.pair.nodes(), told());
+            assert!(Instant::now() < deadline, "never {what}: {:?}\n{}", self.pair.fleet().nodes(), told());
             sleep(Duration::from_millis(5)).await;
         }
     }
 
     fn has_role(&self, name: &str, role: &str) -> bool {
-        self.pair.nodes().iter().any(|node| node.name == name && node.role.as_deref() == Some(role))
+        self.pair.fleet().nodes().iter().any(|node| node.name == name && node.role.as_deref() == Some(role))
     }
 
     fn milestones(&self) -> Vec<(Milestone, String)> {
@@ -150,12 +152,12 @@ impl Lab {
 
     async fn act(&self, node: &'static str, act: NodeAct) {
         let pair = Arc::clone(&self.pair);
-        tokio::task::spawn_blocking(move || pair.apply(node, act)).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || pair.fleet().apply(node, act)).await.unwrap().unwrap();
     }
 
     async fn heal(&self, node: &'static str, act: NodeAct) {
         let pair = Arc::clone(&self.pair);
-        tokio::task::spawn_blocking(move || pair.heal(node, act)).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || pair.fleet().heal(node, act)).await.unwrap().unwrap();
     }
 
     /// One request with a time-out; none without an answer. The answer's status, place, replaced value and body.
@@ -173,7 +175,7 @@ impl Lab {
     }
 
     /// Writes keys of its own until told to stop; returns those acknowledged.
-    fn writer(self: &Arc<Lab>, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<u64>> {
+    fn writer(self: &Arc<Rig>, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<u64>> {
         let lab = Arc::clone(self);
         tokio::spawn(async move {
             let acknowledged = Arc::new(Mutex::new(Vec::new()));
@@ -207,7 +209,7 @@ impl Lab {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_speaks_the_small_http_interface() {
-    let lab = Lab::start(json!({})).await;
+    let lab = Rig::start(json!({})).await;
     let ok = StatusCode::OK;
     let a = || "node-a#1".to_owned();
     let some = |text: &str| Some(text.to_owned());
@@ -230,7 +232,7 @@ async fn it_speaks_the_small_http_interface() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partitioned_primary_is_replaced_and_rejoins_without_a_loss() {
-    let lab = Arc::new(Lab::start(json!({})).await);
+    let lab = Arc::new(Rig::start(json!({})).await);
     let stop = Arc::new(AtomicBool::new(false));
     let writer = lab.writer(Arc::clone(&stop));
     sleep(Duration::from_millis(300)).await;
@@ -239,7 +241,7 @@ async fn a_partitioned_primary_is_replaced_and_rejoins_without_a_loss() {
     lab.cut(NODE_A, true);
     lab.until("promoted", |lab| lab.has_role(NODE_B, "primary")).await;
     sleep(Duration::from_millis(500)).await;
-    assert!(lab.has_role(NODE_A, "fenced"), "{:?}", lab.pair.nodes());
+    assert!(lab.has_role(NODE_A, "fenced"), "{:?}", lab.pair.fleet().nodes());
     lab.cut(NODE_A, false);
     lab.until("rejoined", |lab| lab.has_role(NODE_A, "standby")).await;
     lab.until("in sync", |lab| lab.noted("node-a is in the in-sync set again") == 1).await;
@@ -263,7 +265,7 @@ async fn a_partitioned_primary_is_replaced_and_rejoins_without_a_loss() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_primary_is_replaced_and_the_pair_survives_a_second_kill() {
-    let lab = Arc::new(Lab::start(json!({})).await);
+    let lab = Arc::new(Rig::start(json!({})).await);
     let stop = Arc::new(AtomicBool::new(false));
     let writer = lab.writer(Arc::clone(&stop));
     sleep(Duration::from_millis(300)).await;
@@ -286,7 +288,7 @@ async fn a_killed_primary_is_replaced_and_the_pair_survives_a_second_kill() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_primary_is_replaced_and_gives_way_when_it_goes_on() {
-    let lab = Lab::start(json!({})).await;
+    let lab = Rig::start(json!({})).await;
     assert_eq!(lab.ask(Method::PUT, "/kv/k", "1").await.unwrap().0, StatusCode::OK);
     lab.act(NODE_A, NodeAct::Pause).await;
     assert_eq!(lab.ask(Method::PUT, "/kv/k", "2").await, None, "a paused node accepts and says nothing");
@@ -299,7 +301,7 @@ async fn a_paused_primary_is_replaced_and_gives_way_when_it_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_standby_holds_writes_up_only_until_it_is_taken_out() {
-    let lab = Lab::start(json!({})).await;
+    let lab = Rig::start(json!({})).await;
     lab.act(NODE_B, NodeAct::Kill).await;
     assert_eq!(lab.ask(Method::PUT, "/kv/k", "1").await, None, "acknowledged by one node alone");
     lab.until("taken out", |lab| lab.noted("node-b was taken out") == 1).await;
@@ -317,7 +319,7 @@ async fn a_lost_standby_holds_writes_up_only_until_it_is_taken_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn async_commit_loses_what_was_not_shipped() {
-    let lab = Arc::new(Lab::start(json!({ "commit": "async", "ship_every": "200ms" })).await);
+    let lab = Arc::new(Rig::start(json!({ "commit": "async", "ship_every": "200ms" })).await);
     let stop = Arc::new(AtomicBool::new(false));
     let writer = lab.writer(Arc::clone(&stop));
     sleep(Duration::from_millis(500)).await;
@@ -335,7 +337,7 @@ async fn async_commit_loses_what_was_not_shipped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_gateway_refuses_and_remembers_who_is_primary() {
-    let lab = Lab::start(json!({})).await;
+    let lab = Rig::start(json!({})).await;
     lab.act(NODE_A, NodeAct::Kill).await;
     lab.until("promoted", |lab| lab.has_role(NODE_B, "primary")).await;
     lab.act(GATEWAY, NodeAct::Kill).await;
