@@ -148,6 +148,16 @@ fn an_absurd_log_level_is_no_reason_to_fail() {
 }
 
 #[test]
+fn the_table_of_descriptors_is_large_before_the_first_connection() {
+    // If it grew on the way, whoever opened the next descriptor would wait for the kernel some 10 ms.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let server = Server::start(&[]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+    assert!(size.trim().parse::<u64>().unwrap() >= limit.min(65_536), "{size}");
+}
+
+#[test]
 fn ten_thousand_proxies_are_served_listed_and_ended() {
     // Each takes a descriptor; where the system gives fewer, as many as it gives.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
