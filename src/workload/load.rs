@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::gauge::{GeneratorHealth, Window};
 use super::lane::{Lane, Shared};
 use super::operations::{Job, Operations};
-use super::slice;
+use super::scheduling;
 use super::timer::Timer;
 use super::{Gauge, Sink};
 use crate::clock::{Moment, RunClock};
@@ -170,6 +170,7 @@ impl Load {
         // Every client is made before the first thread runs: either the whole load starts, or nothing.
         let clients = (0..lanes).map(|_| client()).collect::<Result<Vec<C>, LoadError>>()?;
         let arrival = spec.plan.arrival;
+        let light = scheduling::is_light(&arrival);
         for (index, client) in clients.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             let end = Arc::clone(&end);
@@ -192,7 +193,7 @@ impl Load {
             thread::Builder::new()
                 .name(format!("load-{}-{index}", spec.name))
                 .spawn(move || {
-                    slice::ask_for_short_slices();
+                    scheduling::go_first(light);
                     runtime.block_on(lane.drive(arrival, dice, begin));
                     // Whatever is still open is dropped here, and records itself as unfinished.
                     runtime.shutdown_background();

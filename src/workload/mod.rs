@@ -21,7 +21,7 @@ mod load;
 #[cfg(test)]
 mod load_tests;
 pub mod operations;
-mod slice;
+mod scheduling;
 #[cfg(test)]
 mod tests;
 mod timer;
