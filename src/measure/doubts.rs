@@ -17,6 +17,12 @@ const LATE: Duration = Duration::from_millis(5);
 /// A fault in which an operation was due and for so long none started.
 const STALLED: Duration = Duration::from_millis(100);
 
+/// A fault may come or go so much later than the schedule wants, or this part of its length if that is more.
+const LATE_FAULT: Duration = Duration::from_millis(100);
+
+/// One in 20: 5 %.
+const LATE_FAULT_PART: u32 = 20;
+
 /// The wall clock may gain or lose so much between two readings: clocks that are slewed drift by 0.5 ms a second.
 const CLOCK_DRIFT: Duration = Duration::from_millis(100);
 
@@ -43,6 +49,28 @@ pub(crate) fn without_proof<'a>(
     });
     let missing = never_struck.map(|name| format!("{name} never struck"));
     unproven.chain(missing).map(|detail| doubt(DoubtRule::FaultWithoutProof, detail)).collect()
+}
+
+/// Faults that were injected or removed later than the schedule wanted.
+pub(crate) fn late_faults<'a>(
+    faults: impl Iterator<Item = (&'a String, &'a FaultSpan)>,
+    load_end: Moment,
+) -> Vec<Doubt> {
+    let late = faults.flat_map(|(name, fault)| {
+        // At the end of load what is left is removed: that is on nobody's schedule.
+        let removal = fault.removal_planned.filter(|&planned| planned < load_end);
+        let length = removal.map(|planned| planned.saturating_since(fault.injected)).unwrap_or_default();
+        let bound = LATE_FAULT.max(length / LATE_FAULT_PART);
+        // What ends in good order takes its time.
+        let hit = if matches!(fault.kind.as_str(), "stop" | "restart") { fault.injected } else { fault.last_hit };
+        let late = [("struck", Some(fault.planned), Some(hit)), ("was removed", removal, fault.healed)];
+        late.into_iter().filter_map(move |(did, planned, actual)| {
+            let late = actual?.saturating_since(planned?);
+            let detail = || format!("{name} {did} {} later than planned; {} is allowed", Span(late), Span(bound));
+            (late > bound).then(|| doubt(DoubtRule::LateFault, detail()))
+        })
+    });
+    late.collect()
 }
 
 /// Lateness p99 over 5 ms in a phase.
@@ -156,6 +184,50 @@ mod tests {
             "nothing shows that c (partition) was real: its removal, which takes the proof, was not recorded";
         assert_eq!(details(false), [met_nothing, "d never struck"]);
         assert_eq!(details(true), [met_nothing, not_removed, "d never struck"]);
+    }
+
+    #[test]
+    fn a_fault_is_late_beyond_100_ms_and_beyond_5_percent_of_its_length() {
+        let injected = |kind: &str, planned, last_hit| What::FaultInjected {
+            fault: "cut".into(),
+            kind: kind.into(),
+            planned: Moment::from_millis(planned),
+            last_hit: Moment::from_millis(last_hit),
+            hit: Default::default(),
+            mechanism: None,
+            in_flight_bytes: 0,
+        };
+        // When it was planned, hit first, hit last; when its removal was planned, done. The load ends at 90 s.
+        let details = |kind: &str, [planned, at, last_hit]: [u64; 3], removal: Option<[u64; 2]>| {
+            let mut events = Events::phases(0, 1000, 90_000).event(at, injected(kind, planned, last_hit));
+            if let Some([planned, at]) = removal {
+                let planned = Moment::from_millis(planned);
+                events = events.event(at, What::FaultHealed { fault: "cut".into(), planned, proof: Proof::default() });
+            }
+            let timeline = Timeline::new(&events.list, false);
+            let doubts = late_faults(timeline.faults.iter(), timeline.load_end);
+            doubts.into_iter().map(|doubt| doubt.detail).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        // 1 s long: 100 ms, which are more than its 5 %.
+        assert_eq!(details("partition", [3000, 3100, 3100], Some([4100, 4200])), none);
+        let late = details("partition", [3000, 3101, 3101], Some([4101, 4202]));
+        let struck = "cut struck 101ms later than planned; 100ms is allowed";
+        assert_eq!(late, [struck, "cut was removed 101ms later than planned; 100ms is allowed"]);
+        // 60 s long: 3 s. The removal counts from the injection.
+        assert_eq!(details("partition", [3000, 6000, 6000], Some([66_000, 69_000])), none);
+        let late = details("partition", [3000, 6200, 6200], Some([66_200, 66_200]));
+        assert_eq!(late, ["cut struck 3.2s later than planned; 3s is allowed"]);
+        // Of a kill the last node counts; what ends in good order takes its time.
+        assert_eq!(
+            details("kill", [3000, 3001, 4858], None),
+            ["cut struck 1.858s later than planned; 100ms is allowed"]
+        );
+        assert_eq!(details("stop", [3000, 3001, 9000], None), none);
+        // The run removes at its end what nothing removed before.
+        assert_eq!(details("kill", [3000, 3000, 3001], Some([90_000, 91_000])), none);
+        // Nothing is too early.
+        assert_eq!(details("partition", [3000, 2999, 2999], Some([3999, 3998])), none);
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct MeasuredRun {
 /// A reason for which a run cannot be held (`docs/measurement.md`, inconclusive).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Doubt {
-    /// Which rule: `fault_without_proof`, `phase_without_sample`, `baseline_failed`, `late_generator`,
+    /// Which rule: `fault_without_proof`, `late_fault`, `phase_without_sample`, `baseline_failed`, `late_generator`,
     /// `dropped_records`, `link_could_not_accept`, `clock_jumped`, `open_gap`, `incomplete_run` and so on.
     pub rule: DoubtRule,
     /// In words, with the figure.
@@ -87,6 +87,8 @@ pub struct Doubt {
 pub enum DoubtRule {
     /// A fault without a proof that it was real.
     FaultWithoutProof,
+    /// A fault that was injected or removed later than planned.
+    LateFault,
     /// A phase with no sample for a metric that an expectation names.
     PhaseWithoutSample,
     /// The baseline failed its own expectations.
@@ -153,6 +155,9 @@ pub struct FaultSpan {
     /// The last one.
     #[serde(rename = "last_hit_ns")]
     pub last_hit: Moment,
+    /// When the schedule wanted its removal, counted from its injection; none without a removal.
+    #[serde(rename = "removal_planned_ns", default, skip_serializing_if = "Option::is_none")]
+    pub removal_planned: Option<Moment>,
     /// Its removal; none if it lasted to the end, or the run was cut off.
     #[serde(rename = "healed_ns")]
     pub healed: Option<Moment>,

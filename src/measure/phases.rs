@@ -158,6 +158,7 @@ fn faults(events: &[Event]) -> IndexMap<String, FaultSpan> {
                     planned: *planned,
                     injected: event.at,
                     last_hit: (*last_hit).max(event.at),
+                    removal_planned: None,
                     healed: None,
                     hit: hit.clone(),
                     mechanism: *mechanism,
@@ -166,8 +167,9 @@ fn faults(events: &[Event]) -> IndexMap<String, FaultSpan> {
                 };
                 faults.insert(fault.clone(), span);
             }
-            What::FaultHealed { fault, proof, .. } => {
+            What::FaultHealed { fault, planned, proof } => {
                 if let Some(span) = faults.get_mut(fault) {
+                    span.removal_planned = Some(*planned);
                     span.healed = Some(event.at.max(span.injected));
                     span.proof = Some(proof.clone());
                 }

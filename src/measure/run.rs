@@ -143,6 +143,7 @@ fn doubts_of(
     let expected = run.faults.keys().filter(|_| complete && stopped.is_none() && !plan.no_faults);
     let never_struck = expected.filter(|name| !timeline.faults.contains_key(*name));
     let mut all = doubts::without_proof(timeline.faults.iter(), complete, never_struck);
+    all.extend(doubts::late_faults(timeline.faults.iter(), timeline.load_end));
     all.extend(doubts::baseline_failed(stopped));
     all.extend(late);
     all.extend(workloads.iter().filter_map(|(name, workload)| doubts::dropped(name, &workload.generator)));

@@ -286,11 +286,11 @@ fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
     doubts
 }
 
-/// Whether a doubt also turns *failed* into *inconclusive*: the load, or the system before the fault, was not as planned,
+/// Whether a doubt also turns *failed* into *inconclusive*: load, fault or the system before it were not as planned,
 /// or a part of what was recorded cannot be read, and what it would have shown is anybody's guess.
 fn excuses_failure(rule: DoubtRule) -> bool {
-    use DoubtRule::{BaselineFailed, DroppedRecords, IncompleteRun, LateGenerator, LinkCouldNotAccept};
-    matches!(rule, LateGenerator | DroppedRecords | LinkCouldNotAccept | BaselineFailed | IncompleteRun)
+    use DoubtRule::{BaselineFailed, DroppedRecords, IncompleteRun, LateFault, LateGenerator, LinkCouldNotAccept};
+    matches!(rule, LateFault | LateGenerator | DroppedRecords | LinkCouldNotAccept | BaselineFailed | IncompleteRun)
 }
 
 /// All, or at least so many of all repetitions.

@@ -403,6 +403,7 @@ fn run(name: &str, policy: Policy) -> MeasuredRun {
         planned: Moment(3_000 * MS),
         injected: t0,
         last_hit: Moment(INJECTED + 140_000),
+        removal_planned: Some(Moment(INJECTED + 3_000 * MS)),
         healed: Some(Moment(HEALED)),
         hit: Hit { links: links.clone(), nodes: vec!["db-a".into()], places: vec!["db-a#1".into()] },
         mechanism: Some(Mechanism::KernelDrop),

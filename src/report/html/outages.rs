@@ -2,6 +2,7 @@
 
 use super::chart::cut;
 use super::table::{Cell, Table};
+use crate::clock::Moment;
 use crate::measure::{Figure, Metastable, Outage};
 use crate::report::proof;
 use crate::report::row::all;
@@ -99,12 +100,6 @@ pub(super) fn faults(report: &Report) -> Table {
     );
     for run in report.drawn_runs() {
         for (name, fault) in &run.faults {
-            let late = fault.injected.signed_ns_since(fault.planned);
-            let late = if late >= 0 {
-                format!("{} after the plan", say::duration(late as u64))
-            } else {
-                format!("{} before the plan", say::duration(late.unsigned_abs()))
-            };
             let hit: Vec<&str> = fault.hit.links.iter().chain(&fault.hit.nodes).map(String::as_str).collect();
             let (class, proof, note) = match &fault.proof {
                 Some(proof) if proof.real => (
@@ -118,9 +113,13 @@ pub(super) fn faults(report: &Report) -> Table {
             table.row(vec![
                 Cell::text(name).note(&fault.kind),
                 Cell::text(variant_name(&run.variant)),
-                Cell::number(say::offset(fault.injected, zero(run))).note(late),
+                Cell::number(say::offset(fault.injected, zero(run))).note(beside_plan(fault.injected, fault.planned)),
                 match fault.healed {
-                    Some(healed) => Cell::number(say::span(healed.saturating_since(fault.injected))),
+                    Some(healed) => {
+                        let planned = fault.removal_planned.filter(|&planned| planned < run.load_end);
+                        let note = planned.map(|planned| format!("removed {}", beside_plan(healed, planned)));
+                        Cell::number(say::span(healed.saturating_since(fault.injected))).note(note.unwrap_or_default())
+                    }
                     None => Cell::number("to the end"),
                 },
                 Cell::text(if hit.is_empty() { "nothing".into() } else { cut(&hit.join(", "), 160) })
@@ -132,6 +131,13 @@ pub(super) fn faults(report: &Report) -> Table {
         }
     }
     table
+}
+
+/// How far from the plan something happened.
+fn beside_plan(actual: Moment, planned: Moment) -> String {
+    let late = actual.signed_ns_since(planned);
+    let side = if late >= 0 { "after" } else { "before" };
+    format!("{} {side} the plan", say::duration(late.unsigned_abs()))
 }
 
 fn places(places: &[String]) -> String {

@@ -14,6 +14,7 @@ fn any_doubt_turns_held_into_inconclusive_and_some_turn_failed_too() {
         (DoubtRule::FaultWithoutProof, Failed, Word::Failed),
         (DoubtRule::ClockJumped, Failed, Word::Failed),
         (DoubtRule::IncompleteRun, Inconclusive, Word::Inconclusive),
+        (DoubtRule::LateFault, Inconclusive, Word::Inconclusive),
         (DoubtRule::LateGenerator, Inconclusive, Word::Inconclusive),
         (DoubtRule::DroppedRecords, Inconclusive, Word::Inconclusive),
         (DoubtRule::BaselineFailed, Inconclusive, Word::Inconclusive),
