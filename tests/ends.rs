@@ -170,6 +170,80 @@ fn child_named(parent: u32, word: &str) -> Option<u32> {
     })
 }
 
+/// A keeper that stands still, as on a machine whose disk does: it goes on when this is dropped.
+struct Still(u32);
+
+impl Still {
+    fn make(harness: &Child) -> Still {
+        let keeper = child_named(harness.id(), "__keeper").expect("a run has a keeper");
+        assert!(Command::new("kill").args(["-STOP", &keeper.to_string()]).status().unwrap().success());
+        Still(keeper)
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-CONT", &self.0.to_string()]).status();
+    }
+}
+
+#[test]
+fn a_slow_keeper_holds_up_only_the_fault_whose_way_back_it_must_journal() {
+    let faults = "
+  cut: { at: 0s, for: 300ms, partition: { a: { role: primary }, b: all } }
+  again: { after: cut.healed + 100ms, for: 300ms, partition: { a: { role: primary }, b: all } }
+  failover: { at: 0s, for: 200ms, exec: { command: ['true'], undo: { exec: ['true'] } } }
+";
+    let yaml = LONG.replace("\n  cut: { at: 0s, for: 60s, partition: { a: { role: primary }, b: all } }\n", faults);
+    let (child, case) = Case::text(&yaml).start();
+    eventually("the baseline", || events(&case).contains("\"baseline\""));
+    let still = Still::make(&child);
+    let healed = |fault: &str| events(&case).contains(&format!("\"fault_healed\",\"fault\":\"{fault}\""));
+    eventually("the removal of `again`", || healed("again"));
+    assert!(!healed("failover"), "it struck before its way back was journalled");
+    drop(still);
+    let (output, text) = output(child);
+    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert!(text.contains("failover struck") && text.contains("later than planned"), "{text}");
+    assert!(!text.contains("cut struck") && !text.contains("again struck"), "{text}");
+    assert!(!text.contains("cut was removed") && !text.contains("again was removed"), "{text}");
+}
+
+#[test]
+fn a_kill_that_comes_late_is_never_held() {
+    let kill = with_daemon("brownout-test-late")
+        .replace("pause: { at: 0s, for: 60s, pause:", "kill: { at: 0s, for: 500ms, kill:")
+        .replace("baseline: 5s", "baseline: 2s");
+    let (child, case) = Case::text(&kill).start();
+    eventually("the baseline", || events(&case).contains("\"baseline\""));
+    let still = Still::make(&child);
+    eventually("the faults", || events(&case).contains("\"faults\""));
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(!events(&case).contains("fault_injected"));
+    drop(still);
+    let (output, text) = output(child);
+    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert!(text.contains("kill struck") && text.contains("later than planned; 100ms is allowed"), "{text}");
+}
+
+#[test]
+fn a_stop_asked_for_while_a_lease_is_awaited_undoes_nothing() {
+    let undone = tempfile::tempdir().unwrap();
+    let mark = undone.path().join("undone");
+    let fault =
+        format!("e: {{ at: 500ms, exec: {{ command: ['true'], undo: {{ exec: [touch, '{}'] }} }} }}", mark.display());
+    let (child, case) = Case::text(&with_action(&fault)).start();
+    eventually("the baseline", || events(&case).contains("\"baseline\""));
+    let still = Still::make(&child);
+    eventually("the faults", || events(&case).contains("\"faults\""));
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(200));
+    drop(still);
+    let (output, text) = output(child);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(!mark.exists(), "{text}");
+}
+
 #[test]
 fn a_guard_aborts_heals_and_exits_4() {
     let guarded = LONG.replace("retry: { fixed: { wait: 100ms, attempts: 10 } }", "retry: { none: {} }")

@@ -34,14 +34,6 @@ pub(super) fn judge(recorder: &Arc<Recorder>, judge: &JudgeBaseline) -> JoinHand
     })
 }
 
-/// The verdict of a thread that has ended; its panic goes on here.
-pub(super) fn verdict(joined: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), String> {
-    joined.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(error) => Err(error.to_string()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use super::RunError;
 use super::action::act;
 use super::allowance::Allowance;
+use super::aside::{aside, came_of, in_turn};
 use super::baseline::{self, JudgeBaseline};
+use super::faults::Told;
 use super::in_force::InForce;
-use super::keeper::{self, Keeper, Notice, Undo};
+use super::keeper::{self, ANSWER_WITHIN, Keeper, Notice, Undo};
 use super::pulse::Pulse;
 use super::recorder::{Listener, Recorder};
 use super::schedule::{Act, Next, Schedule};
@@ -105,7 +107,7 @@ pub async fn conduct(mut setup: Setup<'_>) -> Result<(), RunError> {
         }
     };
     recorder.event(What::RunEnded);
-    recorder.finish();
+    aside(move || recorder.finish()).await;
     ended
 }
 
@@ -117,6 +119,8 @@ pub(super) struct Running {
     pub(super) system: Arc<System>,
     pub(super) topology: Topology,
     pub(super) news: mpsc::UnboundedReceiver<Event>,
+    /// What was begun, each to its end.
+    pub(super) begun: JoinSet<Told>,
     /// Names of faults whose actions are done.
     pub(super) done: mpsc::UnboundedSender<String>,
     pub(super) told_done: mpsc::UnboundedReceiver<String>,
@@ -134,7 +138,8 @@ impl Running {
     async fn set_up(setup: &mut Setup<'_>, clock: RunClock, recorder: Arc<Recorder>) -> Result<Running, RunError> {
         let plan = setup.plan;
         setup.pulse.update(|beat| beat.doing = "starting the system".into());
-        let backend = setup.backend.start(setup.allowance.permit(), clock)?;
+        let (choice, permit) = (setup.backend.clone(), setup.allowance.permit().clone());
+        let backend = aside(move || choice.start(&permit, clock)).await?;
         let mechanism = backend.mechanism();
         let seed = plan.seed.0;
         recorder.event_at(
@@ -154,7 +159,7 @@ impl Running {
                 }
             })
         });
-        let keeper = Arc::new(start_keeper(setup)?);
+        let keeper = Arc::new(start_keeper(setup).await?);
         let secrets = recorder.secrets().clone();
         let surroundings = Surroundings {
             teller,
@@ -165,7 +170,7 @@ impl Running {
         };
         let system = Arc::new(System::bind(&plan.system, surroundings)?);
         let started = async {
-            let links = open_links(&*backend, &keeper, &system, &topology, &setup.allowance)?;
+            let links = open_links(&backend, &keeper, &system, &topology, &setup.allowance).await?;
             system.start(&links).await?;
             system.wait_ready().await?;
             Ok::<_, RunError>(links)
@@ -192,6 +197,7 @@ impl Running {
             system,
             topology,
             news,
+            begun: JoinSet::new(),
             done,
             told_done,
             schedule,
@@ -212,7 +218,7 @@ impl Running {
         let phases = plan.phases;
         let baseline = begin + phases.warmup.0;
         let planned = baseline + phases.baseline.0;
-        self.tell_counters();
+        self.tell_counters().await;
         if let Err(error) = self.start_load(setup, begin) {
             setup.stop.request(StopReason::System, error.chain());
             return Err(Stopping);
@@ -254,12 +260,12 @@ impl Running {
         let judging = baseline::judge(&self.recorder, &setup.judge_baseline);
         self.until(setup, ends).await?;
         let in_time = judging.is_finished();
-        let mut verdict = baseline::verdict(self.meanwhile(setup, judging).await?);
+        let mut verdict = came_of(self.meanwhile(setup, judging).await?);
         let by_a_part = verdict.is_err();
         if by_a_part {
             // Bad news needs all of it.
             let judging = baseline::judge(&self.recorder, &setup.judge_baseline);
-            verdict = baseline::verdict(self.meanwhile(setup, judging).await?);
+            verdict = came_of(self.meanwhile(setup, judging).await?);
         }
         if let Err(why) = verdict {
             setup.stop.request(StopReason::Baseline, format!("the baseline does not hold: {why}"));
@@ -277,11 +283,13 @@ impl Running {
     /// Injects and heals until nothing is left to do.
     async fn run_schedule(&mut self, setup: &Setup<'_>) -> Result<(), Stopping> {
         loop {
-            self.absorb_news(setup);
+            self.absorb_news(setup).await;
             self.end_restarts(setup).await;
             match self.schedule.next(self.clock.now()) {
                 // Whatever happens first may change what comes next.
                 Next::Wait(moment) => drop(self.reach(setup, moment).await?),
+                Next::Listen => drop(self.first_of(setup, std::pin::pin!(std::future::pending::<()>())).await?),
+                Next::Do(Act::Lease(name, due)) => self.lease(setup, &name, due),
                 Next::Do(Act::Inject(name, planned)) => self.inject(setup, &name, planned).await,
                 Next::Do(Act::Heal(name, planned)) => self.heal(setup, &name, planned).await,
                 Next::Done => return Ok(()),
@@ -320,7 +328,11 @@ impl Running {
             biased;
             _ = setup.stop.wait() => return Err(Stopping),
             Some(event) = self.news.recv() => {
-                self.hear(setup, &event);
+                self.hear(setup, &event).await;
+                self.end_restarts(setup).await;
+            }
+            Some(told) = self.begun.join_next() => {
+                self.hear_told(setup, came_of(told)).await;
                 self.end_restarts(setup).await;
             }
             Some(name) = self.told_done.recv() => self.action_done(setup, &name).await,
@@ -349,14 +361,14 @@ impl Running {
         }
     }
 
-    fn absorb_news(&mut self, setup: &Setup<'_>) {
+    async fn absorb_news(&mut self, setup: &Setup<'_>) {
         while let Ok(event) = self.news.try_recv() {
-            self.hear(setup, &event);
+            self.hear(setup, &event).await;
         }
     }
 
     /// A node changed: it may be ready again, and selectors that look at roles mean somebody else now.
-    fn hear(&mut self, setup: &Setup<'_>, event: &Event) {
+    async fn hear(&mut self, setup: &Setup<'_>, event: &Event) {
         let What::Node { node, incarnation, state, role } = &event.what else { return };
         if state == NodeState::Ready.name() {
             self.in_force.values_mut().for_each(|fault| fault.ready(node, *incarnation));
@@ -366,7 +378,7 @@ impl Running {
         let following: Vec<String> = self.in_force.keys().cloned().collect();
         for name in following {
             let Some(fault) = setup.plan.faults.get(&name).filter(|fault| fault.follow) else { continue };
-            if let Err(error) = self.retarget(setup, &name, fault) {
+            if let Err(error) = self.retarget(setup, &name, fault).await {
                 self.recorder.event(What::Note { text: format!("fault {name} could not follow: {error}") });
             }
         }
@@ -412,6 +424,11 @@ impl Running {
         looks.push(ticker::look(self.clock, self.recorder.clone(), self.backend.clone(), &self.loads, &setup.pulse));
         let recorder = self.recorder.clone();
         looks.push(Box::new(move |_| recorder.failure().map(|why| (StopReason::Disk, why.to_owned()))));
+        let keeper = self.keeper.clone();
+        looks.push(Box::new(move |_| {
+            let why = || format!("the keeper has not answered for {}", Span(ANSWER_WITHIN));
+            (keeper.silent_for() > ANSWER_WITHIN).then(|| (StopReason::Keeper, why()))
+        }));
         for guard in &setup.plan.guards {
             let Some(watched) = GuardWatch::new(guard) else { continue };
             for load in self.loads.iter().filter(|load| watched.workload().is_none_or(|name| name == &**load.name())) {
@@ -440,8 +457,9 @@ impl Running {
         }
     }
 
-    pub(super) fn tell_counters(&self) {
-        ticker::tell_counters(&self.recorder, &*self.backend);
+    pub(super) async fn tell_counters(&self) {
+        let (recorder, backend) = (self.recorder.clone(), self.backend.clone());
+        aside(move || ticker::tell_counters(&recorder, &*backend)).await;
     }
 
     /// An action with the addresses of links and nodes filled in.
@@ -485,11 +503,18 @@ impl Running {
         }
         self.recorder.event_at(load_end, What::LoadEnded);
         setup.pulse.update(|beat| beat.doing = "healing and draining".into());
+        self.end_begun(setup).await;
+        for name in self.schedule.leased_in_vain() {
+            // Else the keeper would undo what was never done.
+            let _ = self.keeper.release(&name);
+        }
         let in_force: Vec<String> = self.in_force.keys().rev().cloned().collect();
         for name in in_force {
             self.heal(setup, &name, load_end).await;
+            self.end_begun(setup).await;
         }
-        let _ = self.backend.heal_all();
+        let backend = self.backend.clone();
+        let _ = aside(move || backend.heal_all()).await;
 
         self.recorder.event(What::PhaseStarted { phase: "drain".into(), planned: load_end });
         let longest = setup.plan.longest_deadline();
@@ -500,30 +525,38 @@ impl Running {
             let _ = tokio::time::timeout(LAST_RECORDS, self.drained()).await;
         }
         // Checks and final reads take the same links; what they add is not the load's.
-        self.tell_counters();
+        self.tell_counters().await;
         if stopped.is_none() {
             self.check(setup, CheckWhen::After).await;
             self.final_reads(setup).await;
             self.check(setup, CheckWhen::Final).await;
         }
-        self.tell_counters();
+        self.tell_counters().await;
         self.probes.shutdown().await;
         drop(self.watch.take());
         ticker::tell_generators(&self.recorder, &self.loads);
         setup.pulse.update(|beat| beat.doing = "ending the system".into());
         // Their sinks must be gone before the recorder can close its file.
         drop(std::mem::take(&mut self.loads));
-        if let Err(error) = self.system.stop().await {
+        let system = self.system.clone();
+        if let Err(error) = aside(in_turn(async move || system.stop().await)).await {
             self.recorder.event(What::Note { text: format!("the system did not end in good order: {error}") });
         }
-        if let Err(error) = self.keeper.end() {
+        let keeper = self.keeper.clone();
+        if let Err(error) = aside(move || keeper.end()).await {
             self.recorder.event(What::Note { text: error.to_string() });
-            // Without a keeper its work is ours; it blocks, so not on this runtime.
+            // Without a keeper its work is ours.
             let dir = setup.dir.to_owned();
-            let swept = tokio::task::spawn_blocking(move || keeper::sweep(&dir).map_err(|error| error.to_string()));
-            if let Err(error) = swept.await.unwrap_or_else(|panic| Err(panic.to_string())) {
+            if let Err(error) = aside(move || keeper::sweep(&dir).map_err(|error| error.to_string())).await {
                 self.recorder.event(What::Note { text: format!("{error}; `brownout heal` tries again") });
             }
+        }
+    }
+
+    /// Waits for the end of everything that was begun. Each of them has a bound of its own.
+    async fn end_begun(&mut self, setup: &Setup<'_>) {
+        while let Some(told) = self.begun.join_next().await {
+            self.hear_told(setup, came_of(told)).await;
         }
     }
 
@@ -551,10 +584,10 @@ impl Running {
 }
 
 /// The keeper of this run; what it tells unasked ends the run.
-fn start_keeper(setup: &mut Setup<'_>) -> Result<Keeper, RunError> {
+async fn start_keeper(setup: &mut Setup<'_>) -> Result<Keeper, RunError> {
     let command = std::mem::replace(&mut setup.keeper, std::process::Command::new("/bin/false"));
-    let stop = setup.stop.clone();
-    Ok(Keeper::start(command, setup.dir, move |notice| match notice {
+    let (stop, dir) = (setup.stop.clone(), setup.dir.to_owned());
+    let told = move |notice| match notice {
         Notice::LeaseEnded { fault, undone } => {
             let undone = undone.map(|said| format!("; undone by the keeper: {said}")).unwrap_or_default();
             stop.request(StopReason::Lease, format!("fault {fault} outlived its lease{undone}"));
@@ -562,13 +595,14 @@ fn start_keeper(setup: &mut Setup<'_>) -> Result<Keeper, RunError> {
         Notice::Lost => stop.request(StopReason::Keeper, "the keeper is lost"),
         // The system looks at its own processes.
         Notice::Exited { .. } => {}
-    })?)
+    };
+    Ok(aside(move || Keeper::start(command, &dir, told)).await?)
 }
 
 /// A proxy for each link; says where each listens.
-fn open_links(
-    backend: &dyn Backend,
-    keeper: &Keeper,
+async fn open_links(
+    backend: &Arc<dyn Backend>,
+    keeper: &Arc<Keeper>,
     system: &System,
     topology: &Topology,
     allowance: &Allowance,
@@ -577,12 +611,7 @@ fn open_links(
         system.nodes().into_iter().map(|node| (node.name, node.address)).collect();
     let mut addresses = LinkAddresses::new();
     for (name, link) in &topology.parts().links {
-        if let Some(action) = backend.leaves_behind(name) {
-            // Before it is there: the keeper, or `heal` in its place, takes it away whoever else has died.
-            let undo = Undo { action, allow: allowance.hosts().to_vec(), gone_is_done: true };
-            keeper.lease(&format!("link {name}"), LONGEST_RUN, Some(undo))?;
-        }
-        let address = backend.open(LinkSpec {
+        let spec = LinkSpec {
             name: name.as_str().into(),
             listen: link
                 .listen
@@ -591,8 +620,19 @@ fn open_links(
             upstream: upstreams.get(&link.to).cloned().unwrap_or_default(),
             http: link.http,
             permit: allowance.permit().clone(),
-        })?;
-        addresses.insert(name.clone(), address);
+        };
+        let (backend, keeper, name, allow) =
+            (backend.clone(), keeper.clone(), name.clone(), allowance.hosts().to_vec());
+        let opened = aside(move || {
+            if let Some(action) = backend.leaves_behind(&name) {
+                // Before it is there: the keeper, or `heal` in its place, takes it away whoever else has died.
+                let undo = Undo { action, allow, gone_is_done: true };
+                keeper.lease_journalled(&format!("link {name}"), LONGEST_RUN, undo)?;
+            }
+            Ok::<_, RunError>((backend.open(spec)?, name))
+        });
+        let (address, name) = opened.await?;
+        addresses.insert(name, address);
     }
     Ok(addresses)
 }

@@ -1,4 +1,12 @@
 //! Faults of a run that is under way: injected on whom they mean now, followed, healed, proven.
+//!
+//! ```text
+//! schedule ─▶ lease ─ ─ ─ ─ ─ ▶ inject ─▶ links: at once    ─▶ in force ─▶ heal ─▶ links: at once        ─▶ healed
+//!             (where an undo           ├▶ nodes: ─ ─ ─ ─ ─ ─▶│                ├▶ nodes, undo: ─ ─ ─ ─ ─▶│
+//!              must be journalled)     └▶ actions: begun    ─▶│                └▶ other actions: broken off
+//! ```
+//!
+//! A dashed line is done beside the conductor, which hears its end as [`Told`]; other faults do not wait for it.
 
 use std::time::Duration;
 
@@ -7,77 +15,120 @@ use indexmap::IndexMap;
 use super::RunError;
 use super::action::act;
 use super::aim::Aim;
+use super::aside::{aside, in_turn};
 use super::conductor::{Running, Setup};
-use super::in_force::{Doing, InForce, Traffic, action_proof, node_proof};
-use super::keeper::Undo;
+use super::in_force::{Doing, InForce, action_proof};
+use super::keeper::{KeeperError, Undo};
+use super::on_nodes::{self, OnNodes, Struck};
 use crate::clock::Moment;
-use crate::event::{Proof, StopReason, What};
-use crate::plan::Allow;
+use crate::event::{Hit, Mechanism, Proof, StopReason, What};
+use crate::experiment::interpolate::UnknownName;
+use crate::plan::Action;
 use crate::plan::fault::Fault;
-use crate::system::NodeAct;
+use crate::system::{NodeAct, SystemError};
 
 /// How long the way back of an action may take; a lease is longer than its fault by more than that.
 const UNDO_WITHIN: Duration = Duration::from_secs(8);
 
+/// What the conductor hears of what it had begun.
+pub(super) enum Told {
+    /// The keeper has a fault's lease, or not.
+    Leased(String, Result<(), KeeperError>),
+    /// Nodes were struck, or did not obey.
+    Struck(Injecting, Result<Struck, SystemError>),
+    /// A fault was taken back.
+    Healed(Healed),
+}
+
+/// A fault that is being injected.
+pub(super) struct Injecting {
+    name: String,
+    kind: &'static str,
+    planned: Moment,
+    hit: Hit,
+}
+
+/// A fault that is no longer in force.
+pub(super) struct Healed {
+    name: String,
+    planned: Moment,
+    at: Moment,
+    proof: Proof,
+    /// Why it could not be taken back, where that is so.
+    left: Vec<String>,
+    /// The lease stays: the keeper tries again, and the journal remembers it for `heal`.
+    keep_lease: bool,
+}
+
 impl Running {
-    /// Moves a fault on links to those that its selectors mean now.
-    pub(super) fn retarget(&mut self, setup: &Setup<'_>, name: &str, fault: &Fault) -> Result<(), RunError> {
-        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
-        let Aim::Links { targets: wanted, .. } = Aim::of(fault, &self.topology, &mut dice) else { return Ok(()) };
-        let Some(InForce::Links(injection, targets)) = self.in_force.get_mut(name) else {
-            return Ok(());
+    /// Asks for the lease of a fault that is due at a moment: its way back must be in the journal before it strikes.
+    pub(super) fn lease(&mut self, setup: &Setup<'_>, name: &str, due: Moment) {
+        let Some(fault) = setup.plan.faults.get(name) else { return };
+        let undo = match self.aim(setup, name, fault) {
+            Ok(Aim::Action { undo: Some(action), .. }) => {
+                Undo { action, allow: setup.allowance.hosts().to_vec(), gone_is_done: false }
+            }
+            Ok(_) => return,
+            Err(unknown) => return self.give_up(setup, name, &unknown.to_string()),
         };
-        for gone in targets.iter().filter(|target| !wanted.contains(target)) {
-            self.backend.retract(injection, gone)?;
-        }
-        for new in wanted.iter().filter(|target| !targets.contains(target)) {
-            self.backend.extend(injection, new)?;
-        }
-        *targets = wanted;
-        Ok(())
+        let within = fault.lease.0 + due.saturating_since(self.clock.now());
+        let (keeper, name) = (self.keeper.clone(), name.to_owned());
+        self.schedule.leasing(&name);
+        self.begun.spawn_blocking(move || {
+            let leased = keeper.lease_journalled(&name, within, undo);
+            Told::Leased(name, leased)
+        });
     }
 
     pub(super) async fn inject(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
         let Some(fault) = setup.plan.faults.get(name) else { return };
-        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
-        let aim = match Aim::of(fault, &self.topology, &mut dice).filled(|action| self.filled(action)) {
+        let aim = match self.aim(setup, name, fault) {
             Ok(aim) => aim,
             Err(unknown) => return self.give_up(setup, name, &unknown.to_string()),
         };
         let hit = aim.hit(|node| self.places(node));
-        let (kind, now) = (fault.kind.name().to_owned(), self.clock.now());
+        let injecting = Injecting { name: name.to_owned(), kind: fault.kind.name(), planned, hit };
         if aim.is_empty() {
             let text = format!("fault {name} hits nobody: its selectors match nothing just now");
             self.recorder.event(What::Note { text });
         }
-        if let Err(error) = self.keeper.lease(name, fault.lease.0, undo_of(&aim, setup.allowance.hosts())) {
+        if !matches!(aim, Aim::Action { undo: Some(_), .. })
+            && let Err(error) = self.keeper.lease(name, fault.lease.0)
+        {
             return setup.stop.request(StopReason::Keeper, error.to_string());
         }
-        self.tell_counters();
-        let (in_force, at, last_hit, mechanism, in_flight_bytes) = match aim {
-            Aim::Links { action, targets, .. } => match self.backend.inject(name, &action, &targets, setup.plan.seed) {
-                Ok(injection) => {
-                    let told =
-                        (injection.at.min(injection.last_hit.max(now)), injection.last_hit.max(injection.at.min(now)));
-                    let more = (injection.mechanism, injection.in_flight_bytes);
-                    (InForce::Links(Box::new(injection), targets), told.0, told.1, more.0, more.1)
-                }
-                Err(error) => return self.give_up(setup, name, &error.to_string()),
-            },
-            Aim::Nodes { act, nodes } => {
-                let leads_there = |link: &str| self.topology.link(link).is_some_and(|link| nodes.contains(&link.to));
-                let towards = Traffic::now(&*self.backend, leads_there);
-                let before = self.incarnations(&nodes);
-                let at = self.clock.now();
-                for node in &nodes {
-                    if let Err(error) = self.system.apply(node, act).await {
-                        return self.give_up(setup, name, &error.to_string());
+        self.tell_counters().await;
+        match aim {
+            Aim::Links { action, targets, .. } => {
+                let (backend, seed, fault, now) =
+                    (self.backend.clone(), setup.plan.seed, name.to_owned(), self.clock.now());
+                let injected = aside(move || {
+                    let injected = backend.inject(&fault, &action, &targets, seed);
+                    injected.map(|injection| (injection, targets))
+                });
+                match injected.await {
+                    Ok((injection, targets)) => {
+                        // Where nothing was hit, it says so by moments out of their order.
+                        let at = injection.at.min(injection.last_hit.max(now));
+                        let last_hit = injection.last_hit.max(injection.at.min(now));
+                        let (mechanism, in_flight) = (injection.mechanism, injection.in_flight_bytes);
+                        self.in_force.insert(name.to_owned(), InForce::Links(Box::new(injection), targets));
+                        self.injected(setup, injecting, at, last_hit, mechanism, in_flight);
                     }
+                    Err(error) => self.give_up(setup, name, &error.to_string()),
                 }
-                let last_hit = self.clock.now();
-                let (read_back, obeyed) = self.read_back(&nodes, act, &before);
-                let awaited = if act == NodeAct::Restart { before } else { IndexMap::new() };
-                (InForce::Nodes { act, nodes, read_back, obeyed, towards, awaited }, at, last_hit, None, 0)
+            }
+            Aim::Nodes { act, nodes } => {
+                let before = on_nodes::incarnations(&self.system, &nodes);
+                let awaited = if act == NodeAct::Restart { before.clone() } else { IndexMap::new() };
+                let on = self.on_nodes(act, &nodes);
+                // Known from now on: a node may be ready again before we hear that it was struck.
+                self.in_force.insert(name.to_owned(), InForce::Nodes { act, nodes, struck: None, awaited });
+                self.schedule.striking(name);
+                self.begun.spawn_blocking(in_turn(async move || {
+                    let struck = on.strike(&before).await;
+                    Told::Struck(injecting, struck)
+                }));
             }
             Aim::Action { action, undo } => {
                 let at = self.clock.now();
@@ -86,71 +137,170 @@ impl Running {
                 let (done, fault) = (self.done.clone(), name.to_owned());
                 let tell = move || drop(done.send(fault));
                 let doing = Doing::start(action, within, setup.allowance.permit().clone(), tell);
-                (InForce::Action { undo, doing }, at, at, None, 0)
+                self.in_force.insert(name.to_owned(), InForce::Action { undo, doing });
+                self.injected(setup, injecting, at, at, None, 0);
             }
-        };
-        self.recorder.event_at(
-            at,
-            What::FaultInjected { fault: name.into(), kind, planned, last_hit, hit, mechanism, in_flight_bytes },
-        );
-        self.schedule.injected(name, at);
-        self.in_force.insert(name.to_owned(), in_force);
-        self.show_in_force(setup);
+        }
     }
 
     pub(super) async fn heal(&mut self, setup: &Setup<'_>, name: &str, planned: Moment) {
         let Some(in_force) = self.in_force.shift_remove(name) else { return };
-        let (mut at, mut healed) = (self.clock.now(), true);
-        let proof = match in_force {
-            InForce::Links(injection, _) => {
-                self.backend.heal(*injection).unwrap_or_else(|error| self.unhealed(name, &error.to_string()))
-            }
-            InForce::Nodes { act, nodes, mut read_back, obeyed, towards, awaited } => {
-                read_back.extend(awaited.keys().map(|node| format!("{node}: not ready again")));
-                let proof = node_proof(&*self.backend, obeyed, read_back, &towards);
-                for node in &nodes {
-                    if let Err(error) = self.system.heal(node, act).await {
-                        self.unhealed(name, &error.to_string());
-                    }
-                }
-                at = self.clock.now();
-                proof
-            }
-            InForce::Action { undo, doing } => {
-                let (mut ok, said) = doing.end().await;
-                let mut told = vec![said];
-                if let Some(undo) = undo {
-                    let (undone, said) = act(&undo, UNDO_WITHIN, setup.allowance.permit()).await;
-                    if !undone {
-                        self.unhealed(name, &said);
-                        told.push(format!("could not be undone: {said}"));
-                        // The lease stays: the keeper tries again, and the journal remembers it for `heal`.
-                        (ok, healed) = (false, false);
-                    }
-                }
-                action_proof(ok, told)
-            }
+        let name = name.to_owned();
+        let healed = Healed {
+            name: name.clone(),
+            planned,
+            at: self.clock.now(),
+            proof: Proof::default(),
+            left: Vec::new(),
+            keep_lease: false,
         };
-        if healed {
-            // A keeper that is lost has told so itself.
-            let _ = self.keeper.release(name);
+        match in_force {
+            InForce::Links(injection, _) => {
+                let backend = self.backend.clone();
+                let proof = aside(move || backend.heal(*injection)).await;
+                let at = self.clock.now();
+                let (proof, left) = match proof {
+                    Ok(proof) => (proof, Vec::new()),
+                    Err(error) => (Proof::default(), vec![error.to_string()]),
+                };
+                self.healed(setup, Healed { at, proof, left, ..healed }).await;
+            }
+            InForce::Nodes { act, nodes, struck, awaited } => {
+                let (on, clock) = (self.on_nodes(act, &nodes), self.clock);
+                self.schedule.healing(&name);
+                self.begun.spawn_blocking(in_turn(async move || {
+                    let mut proof = struck.map(|struck| on.proof(struck)).unwrap_or_default();
+                    proof.read_back.extend(awaited.keys().map(|node| format!("{node}: not ready again")));
+                    let left = on.heal().await.iter().map(ToString::to_string).collect();
+                    Told::Healed(Healed { at: clock.now(), proof, left, ..healed })
+                }));
+            }
+            InForce::Action { undo: None, doing } => {
+                let (ok, said) = doing.end().await;
+                self.healed(setup, Healed { proof: action_proof(ok, vec![said]), ..healed }).await;
+            }
+            InForce::Action { undo: Some(undo), doing } => {
+                let permit = setup.allowance.permit().clone();
+                self.schedule.healing(&name);
+                self.begun.spawn(async move {
+                    let (ok, said) = doing.end().await;
+                    let (undone, undo_said) = act(&undo, UNDO_WITHIN, &permit).await;
+                    if undone {
+                        return Told::Healed(Healed { proof: action_proof(ok, vec![said]), ..healed });
+                    }
+                    let proof = action_proof(false, vec![said, format!("could not be undone: {undo_said}")]);
+                    Told::Healed(Healed { proof, left: vec![undo_said], keep_lease: true, ..healed })
+                });
+            }
         }
-        self.tell_counters();
-        self.recorder.event_at(at, What::FaultHealed { fault: name.into(), planned, proof });
-        self.schedule.healed(name, at);
+    }
+
+    /// What was begun has ended.
+    pub(super) async fn hear_told(&mut self, setup: &Setup<'_>, told: Told) {
+        match told {
+            Told::Leased(name, Ok(())) => self.schedule.leased(&name),
+            Told::Leased(_, Err(error)) => setup.stop.request(StopReason::Keeper, error.to_string()),
+            Told::Struck(injecting, Ok(now)) => {
+                let (at, last_hit) = (now.at, now.last_hit);
+                if let Some(InForce::Nodes { struck, .. }) = self.in_force.get_mut(&injecting.name) {
+                    *struck = Some(now);
+                }
+                self.injected(setup, injecting, at, last_hit, None, 0);
+            }
+            Told::Struck(injecting, Err(error)) => {
+                self.in_force.shift_remove(&injecting.name);
+                self.give_up(setup, &injecting.name, &error.to_string());
+            }
+            Told::Healed(healed) => self.healed(setup, healed).await,
+        }
+    }
+
+    /// Moves a fault on links to those that its selectors mean now.
+    pub(super) async fn retarget(&mut self, setup: &Setup<'_>, name: &str, fault: &Fault) -> Result<(), RunError> {
+        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
+        let Aim::Links { targets: wanted, .. } = Aim::of(fault, &self.topology, &mut dice) else { return Ok(()) };
+        if !matches!(self.in_force.get(name), Some(InForce::Links(..))) {
+            return Ok(());
+        }
+        let Some((place, name, InForce::Links(mut injection, targets))) = self.in_force.shift_remove_full(name) else {
+            return Ok(());
+        };
+        let backend = self.backend.clone();
+        let moved = aside(move || {
+            let mut hit = targets.clone();
+            for gone in targets.iter().filter(|target| !wanted.contains(target)) {
+                if let Err(error) = backend.retract(&mut injection, gone) {
+                    return (injection, hit, Err(error));
+                }
+                hit.retain(|target| target != gone);
+            }
+            for new in wanted.iter().filter(|target| !targets.contains(target)) {
+                if let Err(error) = backend.extend(&mut injection, new) {
+                    return (injection, hit, Err(error));
+                }
+                hit.push(new.clone());
+            }
+            (injection, hit, Ok(()))
+        });
+        let (injection, hit, moved) = moved.await;
+        self.in_force.shift_insert(place, name, InForce::Links(injection, hit));
+        Ok(moved?)
+    }
+
+    /// Whom a fault means by the labels that nodes have now, with the addresses in its actions filled in.
+    fn aim(&self, setup: &Setup<'_>, name: &str, fault: &Fault) -> Result<Aim, UnknownName> {
+        let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
+        Aim::of(fault, &self.topology, &mut dice).filled(|action: &Action| self.filled(action))
+    }
+
+    fn on_nodes(&self, act: NodeAct, nodes: &[String]) -> OnNodes {
+        let leads_there = |link: &&String| self.topology.link(link).is_some_and(|link| nodes.contains(&link.to));
+        OnNodes {
+            act,
+            nodes: nodes.to_vec(),
+            links: self.links.keys().filter(leads_there).cloned().collect(),
+            system: self.system.clone(),
+            backend: self.backend.clone(),
+            clock: self.clock,
+        }
+    }
+
+    fn injected(
+        &mut self,
+        setup: &Setup<'_>,
+        injecting: Injecting,
+        at: Moment,
+        last_hit: Moment,
+        mechanism: Option<Mechanism>,
+        in_flight_bytes: u64,
+    ) {
+        let Injecting { name, kind, planned, hit } = injecting;
+        self.schedule.injected(&name, at);
+        let kind = kind.to_owned();
+        let what = What::FaultInjected { fault: name, kind, planned, last_hit, hit, mechanism, in_flight_bytes };
+        self.recorder.event_at(at, what);
+        self.show_in_force(setup);
+    }
+
+    async fn healed(&mut self, setup: &Setup<'_>, healed: Healed) {
+        let Healed { name, planned, at, proof, left, keep_lease } = healed;
+        for why in left {
+            self.recorder.event(What::Note { text: format!("fault {name} could not be healed: {why}") });
+        }
+        if !keep_lease {
+            // A keeper that is lost has told so itself.
+            let _ = self.keeper.release(&name);
+        }
+        self.tell_counters().await;
+        self.schedule.healed(&name, at);
+        self.recorder.event_at(at, What::FaultHealed { fault: name, planned, proof });
         self.show_in_force(setup);
     }
 
     /// A fault that cannot be injected makes the run worthless: it ends.
     fn give_up(&mut self, setup: &Setup<'_>, name: &str, why: &str) {
-        self.schedule.injected(name, self.clock.now());
-        self.schedule.healed(name, self.clock.now());
+        self.schedule.given_up(name, self.clock.now());
         setup.stop.request(StopReason::System, format!("fault {name} could not be injected: {why}"));
-    }
-
-    fn unhealed(&self, name: &str, why: &str) -> Proof {
-        self.recorder.event(What::Note { text: format!("fault {name} could not be healed: {why}") });
-        Proof::default()
     }
 
     pub(super) fn show_in_force(&self, setup: &Setup<'_>) {
@@ -169,37 +319,4 @@ impl Running {
         places.extend(self.links.iter().filter_map(leads_there));
         places
     }
-
-    /// How often each node has been started or promoted.
-    fn incarnations(&self, nodes: &[String]) -> IndexMap<String, u64> {
-        let all = self.system.nodes().into_iter();
-        all.filter(|info| nodes.contains(&info.name)).map(|info| (info.name, info.incarnation)).collect()
-    }
-
-    /// The nodes' states as read back, and whether each is what the act makes of it.
-    fn read_back(&self, nodes: &[String], act: NodeAct, before: &IndexMap<String, u64>) -> (Vec<String>, bool) {
-        let now = self.incarnations(nodes);
-        let mut obeyed = true;
-        let mut lines = Vec::new();
-        for node in nodes {
-            let state = match act {
-                NodeAct::Restart => format!("started again as {node}#{}", now.get(node).copied().unwrap_or_default()),
-                NodeAct::Kill | NodeAct::Stop | NodeAct::Pause => self.system.read_back(node),
-            };
-            obeyed &= match act {
-                NodeAct::Kill | NodeAct::Stop => state == "gone",
-                NodeAct::Pause => matches!(state.as_str(), "T" | "paused"),
-                // What was there before has gone: somebody else stands in its place.
-                NodeAct::Restart => now.get(node) > before.get(node),
-            };
-            lines.push(format!("{node}: {state}"));
-        }
-        (lines, obeyed)
-    }
-}
-
-/// How the keeper undoes a fault without us; faults on our own links and processes go when we do.
-fn undo_of(aim: &Aim, allowed: &[Allow]) -> Option<Undo> {
-    let Aim::Action { undo, .. } = aim else { return None };
-    Some(Undo { action: undo.clone()?, allow: allowed.to_vec(), gone_is_done: false })
 }

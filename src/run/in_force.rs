@@ -1,4 +1,4 @@
-//! A fault in force: what heals it, and what proves that it was real.
+//! A fault in force: what is known of it until it is healed.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use indexmap::IndexMap;
 use tokio::task::JoinHandle;
 
 use super::action::act;
-use crate::backend::{Backend, Injection, Target};
-use crate::event::{LinkCounters, Proof};
+use super::on_nodes::Struck;
+use crate::backend::{Injection, Target};
+use crate::event::Proof;
 use crate::permit::Permit;
 use crate::plan::Action;
 use crate::system::NodeAct;
@@ -22,12 +23,8 @@ pub(super) enum InForce {
         act: NodeAct,
         /// To which.
         nodes: Vec<String>,
-        /// Their states as read back, in words.
-        read_back: Vec<String>,
-        /// Whether each state is what the act makes of it.
-        obeyed: bool,
-        /// The links that lead there, as their counters stood.
-        towards: Vec<Traffic>,
+        /// What came of it; none while it is being done.
+        struck: Option<Struck>,
         /// Those that are being restarted and not ready again, each with its incarnation of before.
         awaited: IndexMap<String, u64>,
     },
@@ -52,7 +49,7 @@ impl InForce {
 
     /// Whether it was a restart, and all nodes are ready again.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self, InForce::Nodes { act: NodeAct::Restart, awaited, .. } if awaited.is_empty())
+        matches!(self, InForce::Nodes { act: NodeAct::Restart, struck: Some(_), awaited, .. } if awaited.is_empty())
     }
 }
 
@@ -87,38 +84,6 @@ impl Drop for Doing {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// What one link had carried towards a node when its fault struck.
-pub(super) struct Traffic {
-    link: String,
-    before: LinkCounters,
-}
-
-impl Traffic {
-    /// The counters now of the links whose names `leads_there` knows.
-    pub(super) fn now(backend: &dyn Backend, leads_there: impl Fn(&str) -> bool) -> Vec<Traffic> {
-        let counters = backend.counters().into_iter().filter(|(link, _)| leads_there(link));
-        counters.map(|(link, before)| Traffic { link: link.to_string(), before }).collect()
-    }
-}
-
-/// What was directed at the nodes since: bytes sent on and connections tried, on all links that lead there.
-fn directed(backend: &dyn Backend, towards: &[Traffic]) -> (u64, u64) {
-    let now = backend.counters();
-    let since = towards.iter().filter_map(|traffic| {
-        let (_, now) = now.iter().find(|(link, _)| **link == *traffic.link)?;
-        let bytes = now.up_received_bytes - traffic.before.up_received_bytes;
-        let connections = (now.accepted - traffic.before.accepted) + (now.dial_failed - traffic.before.dial_failed);
-        Some((bytes, connections))
-    });
-    since.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-}
-
-/// The proof of a node fault: its state was read back, and something was directed at it (`docs/measurement.md`, proof).
-pub(super) fn node_proof(backend: &dyn Backend, obeyed: bool, read_back: Vec<String>, towards: &[Traffic]) -> Proof {
-    let (bytes, connections) = directed(backend, towards);
-    Proof { real: obeyed && bytes + connections > 0, withheld_bytes: bytes, connections, read_back, ..Proof::default() }
 }
 
 /// The proof of an action: its exit or status code.

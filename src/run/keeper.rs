@@ -23,6 +23,7 @@ pub(crate) mod tests;
 mod wire;
 
 pub use body::main;
+pub(super) use handle::ANSWER_WITHIN;
 pub use handle::{Keeper, KeeperError};
 pub use heal::{HealError, Healed, heal, sweep};
 pub use journal::{JOURNAL_FILE, Undo};

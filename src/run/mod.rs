@@ -15,6 +15,7 @@
 mod action;
 mod aim;
 mod allowance;
+mod aside;
 mod baseline;
 mod conductor;
 pub mod descriptors;
@@ -22,6 +23,7 @@ mod faults;
 mod folder;
 mod in_force;
 pub mod keeper;
+mod on_nodes;
 mod pulse;
 mod recorder;
 mod schedule;

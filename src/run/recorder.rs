@@ -1,12 +1,13 @@
-//! Writes down what happens: attempts on a thread of its own, events as they come.
+//! Writes down what happens, on threads of its own.
 //!
 //! ```text
 //! load threads ──try_send──▶ bounded queue ──▶ recorder thread ──▶ one zstd frame a second ──▶ attempts.jsonl.zst
-//! anyone ───────event()────▶ events.jsonl (a line each, at once) ──▶ listeners (live view)
+//! anyone ───────event()────▶ bounded queue ──▶ events thread ────▶ events.jsonl (a line each, at once)
+//!                                                            └───▶ listeners (live view)
 //! ```
 //!
-//! The load never waits for the disk: a full queue drops the record and counts it, and one dropped record makes
-//! the run inconclusive.
+//! Neither the load nor the conductor waits for the disk: a full queue drops the record and counts it, and one dropped
+//! record makes the run inconclusive; an event that cannot be queued ends the run.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,6 +30,9 @@ use super::secrets::Secrets;
 /// Attempts that may wait for the recorder: 6 s of 10,000 a second, some 20 MB.
 const QUEUE: usize = 65_536;
 
+/// Events that may wait for the disk: some come each second, so a disk that has not taken so many will take none.
+const EVENT_QUEUE: usize = 65_536;
+
 /// A frame is closed after this time, so that a crash loses no more.
 const FRAME: Duration = Duration::from_secs(1);
 
@@ -38,8 +42,8 @@ pub const SIZE_CAP: u64 = 4 * 1024 * 1024 * 1024;
 /// zstd's fastest ordinary level: 400 MB/s, a seventh of the size.
 const LEVEL: i32 = 1;
 
-/// A live reader of events; called on the thread that reports them, so it must be quick.
-pub type Listener = Box<dyn Fn(&Event) + Send + Sync>;
+/// A live reader of events; called on the thread that writes them, once they are written.
+pub type Listener = Box<dyn Fn(&Event) + Send>;
 
 /// What waits for the recorder's thread.
 #[expect(clippy::large_enum_variant, reason = "nearly all are attempts; a box would be one allocation each")]
@@ -49,25 +53,38 @@ enum Job {
     Flush(SyncSender<()>),
 }
 
+/// What waits for the events thread.
+#[expect(clippy::large_enum_variant, reason = "nearly all are events")]
+enum Note {
+    Event(Event),
+    /// Answer once all before it is written.
+    Flush(SyncSender<()>),
+}
+
 /// The recorder of one run.
 pub struct Recorder {
     clock: RunClock,
     secrets: Secrets,
-    events: Mutex<File>,
-    listeners: Vec<Listener>,
+    events: Mutex<Option<SyncSender<Note>>>,
     queue: Mutex<Option<SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    events_thread: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
     failure: Arc<OnceLock<String>>,
 }
 
 impl Recorder {
-    /// Opens the two files in `dir` and starts the thread.
+    /// Opens the two files in `dir` and starts a thread for each.
     pub fn start(dir: &Path, clock: RunClock, secrets: Secrets, listeners: Vec<Listener>) -> io::Result<Arc<Recorder>> {
-        let events = File::create(dir.join(EVENTS_FILE))?;
+        let events_file = File::create(dir.join(EVENTS_FILE))?;
         let attempts = File::create(dir.join(ATTEMPTS_FILE))?;
         let (sender, receiver) = mpsc::sync_channel(QUEUE);
         let failure = Arc::new(OnceLock::new());
+        let (events, notes) = mpsc::sync_channel(EVENT_QUEUE);
+        let events_thread = std::thread::Builder::new().name("events".into()).spawn({
+            let (failure, secrets) = (failure.clone(), secrets.clone());
+            move || write_events(&notes, events_file, &secrets, &listeners, &failure)
+        })?;
         let thread = std::thread::Builder::new().name("recorder".into()).spawn({
             let (failure, dir, secrets) = (failure.clone(), dir.to_owned(), secrets.clone());
             move || {
@@ -81,10 +98,10 @@ impl Recorder {
         Ok(Arc::new(Recorder {
             clock,
             secrets,
-            events: Mutex::new(events),
-            listeners,
+            events: Mutex::new(Some(events)),
             queue: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
+            events_thread: Mutex::new(Some(events_thread)),
             dropped: Arc::default(),
             failure,
         }))
@@ -102,18 +119,11 @@ impl Recorder {
 
     /// Writes down what happened at a moment.
     pub fn event_at(&self, at: Moment, what: What) {
-        let event = Event { at, what };
-        let written = serde_json::to_string(&event).map_err(io::Error::from).and_then(|line| {
-            let line = self.secrets.conceal(&line);
-            let mut file = self.events.lock().expect("no writer panics while it holds the file");
-            // One write a line: a crash leaves whole lines.
-            file.write_all(format!("{line}\n").as_bytes())
-        });
-        if let Err(error) = written {
-            self.failure.get_or_init(|| format!("cannot write {EVENTS_FILE}: {error}"));
-        }
-        for listener in &self.listeners {
-            listener(&event);
+        let queue = self.events.lock().expect("no holder panics");
+        // After the end there is nobody to tell.
+        let Some(queue) = &*queue else { return };
+        if queue.try_send(Note::Event(Event { at, what })).is_err() {
+            self.failure.get_or_init(|| format!("cannot write {EVENTS_FILE}: the disk takes nothing"));
         }
     }
 
@@ -128,13 +138,16 @@ impl Recorder {
         Arc::new(QueueSink { queue, dropped: self.dropped.clone() })
     }
 
-    /// Waits until every attempt told so far stands in the file.
+    /// Waits until all that was told so far stands in the files. It blocks.
     pub fn flush(&self) {
+        let (answer, answered) = mpsc::sync_channel(2);
         let queue = self.queue.lock().expect("no holder panics").clone();
-        let (answer, answered) = mpsc::sync_channel(1);
-        if queue.is_some_and(|queue| queue.send(Job::Flush(answer)).is_ok()) {
-            let _ = answered.recv();
-        }
+        let events = self.events.lock().expect("no holder panics").clone();
+        // A thread that is gone has written all that it will write.
+        let _ = queue.map(|queue| queue.send(Job::Flush(answer.clone())).is_ok());
+        let _ = events.map(|events| events.send(Note::Flush(answer)).is_ok());
+        // Each answers once, and lets go.
+        while answered.recv().is_ok() {}
     }
 
     /// Records dropped so far.
@@ -147,12 +160,27 @@ impl Recorder {
         self.failure.get().map(String::as_str)
     }
 
-    /// Closes the last frame. All sinks must be gone, or this waits for them.
+    /// Closes the last frame and writes the last event. All sinks must be gone, or this waits for them. It blocks.
     pub fn finish(&self) {
         drop(self.queue.lock().expect("no holder panics").take());
         if let Some(thread) = self.thread.lock().expect("no holder panics").take() {
             let _ = thread.join();
         }
+        self.finish_events();
+    }
+
+    fn finish_events(&self) {
+        drop(self.events.lock().expect("no holder panics").take());
+        if let Some(thread) = self.events_thread.lock().expect("no holder panics").take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Recorder {
+    /// A run that ends in a panic leaves all its events too.
+    fn drop(&mut self) {
+        self.finish_events();
     }
 }
 
@@ -171,6 +199,33 @@ impl Sink for QueueSink {
 
     fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes events until every sender is gone.
+fn write_events(
+    notes: &Receiver<Note>,
+    mut file: File,
+    secrets: &Secrets,
+    listeners: &[Listener],
+    failure: &OnceLock<String>,
+) {
+    for note in notes {
+        let event = match note {
+            Note::Event(event) => event,
+            Note::Flush(answer) => {
+                let _ = answer.send(());
+                continue;
+            }
+        };
+        // One write a line: a crash leaves whole lines.
+        let written = serde_json::to_string(&event)
+            .map_err(io::Error::from)
+            .and_then(|line| file.write_all(format!("{}\n", secrets.conceal(&line)).as_bytes()));
+        if let Err(error) = written {
+            failure.get_or_init(|| format!("cannot write {EVENTS_FILE}: {error}"));
+        }
+        listeners.iter().for_each(|listener| listener(&event));
     }
 }
 

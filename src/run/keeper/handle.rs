@@ -1,4 +1,7 @@
 //! The harness's end: calls, answers, and what the keeper tells unasked.
+//!
+//! A call that waits for its answer blocks, for as long as the keeper takes. What need not be waited for is posted: the
+//! socket keeps the order of messages, and hands them over even if we have ended meanwhile.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,13 +14,15 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::journal::Undo;
-use super::wire::{Answer, Call, Notice, Request, pair, receive, send};
+use super::wire::{Answer, Call, Notice, Request, pair, post, receive, send};
 use crate::run::descriptors;
 use crate::system::process::{Exit, Launch, Signal, Started, Supervisor, SupervisorError};
 
-/// The keeper answers in well under a millisecond, but for killing and undoing.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// The keeper answers in well under a millisecond, but for killing and undoing. One that does not by then is lost.
+pub(in crate::run) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The keeper does not start, or is gone.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +49,17 @@ pub struct Keeper {
 /// What came of a call; an error in words.
 type Answered = Result<Option<Started>, String>;
 
+/// A call that has no answer yet.
+struct Waiting {
+    since: Instant,
+    /// Who waits for it; none: it was posted.
+    answer: Option<SyncSender<Answered>>,
+}
+
 struct Shared {
     socket: OwnedFd,
     next: AtomicU64,
-    /// Who waits for which answer.
-    waiting: Mutex<HashMap<u64, SyncSender<Answered>>>,
+    waiting: Mutex<HashMap<u64, Waiting>>,
     exits: Mutex<HashMap<u32, Exit>>,
     /// An end of the keeper is wanted, or was seen.
     over: AtomicBool,
@@ -99,22 +110,40 @@ impl Keeper {
         self.pid
     }
 
-    /// A fault is about to be injected: it may last so long, and is undone so. A second lease replaces the first.
-    pub fn lease(&self, fault: &str, within: Duration, undo: Option<Undo>) -> Result<(), KeeperError> {
-        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        self.shared.call(Request::Lease { fault: fault.to_owned(), within_ms, undo }, None).map(drop)
+    /// A fault is about to be injected that goes when we do: it may last so long. Posted.
+    pub fn lease(&self, fault: &str, within: Duration) -> Result<(), KeeperError> {
+        self.shared.post(lease(fault, within, None))
     }
 
-    /// The fault is healed.
+    /// A fault is about to be injected that outlives us: it may last so long, and is undone so. Returns when that is in
+    /// the journal.
+    pub fn lease_journalled(&self, fault: &str, within: Duration, undo: Undo) -> Result<(), KeeperError> {
+        self.shared.call(lease(fault, within, Some(undo)), None).map(drop)
+    }
+
+    /// The fault is healed, or will not be injected. Posted.
     pub fn release(&self, fault: &str) -> Result<(), KeeperError> {
-        self.shared.call(Request::Release { fault: fault.to_owned() }, None).map(drop)
+        self.shared.post(Request::Release { fault: fault.to_owned() })
+    }
+
+    /// How long the keeper has owed an answer.
+    pub fn silent_for(&self) -> Duration {
+        let oldest = lock(&self.shared.waiting).values().map(|waiting| waiting.since).min();
+        oldest.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Ends every process that is left, and the keeper. Returns when it is gone; an error means that `heal` has work.
     pub fn end(&self) -> Result<(), KeeperError> {
         self.shared.over.store(true, Ordering::Relaxed);
         let ended = self.shared.call(Request::End, None).map(drop);
-        match lock(&self.child).take().map(|mut child| child.wait()) {
+        let child = lock(&self.child).take().map(|mut child| {
+            if matches!(ended, Err(KeeperError::Lost)) {
+                // It would never end. What it had to do is in its journal.
+                let _ = child.kill();
+            }
+            child.wait()
+        });
+        match child {
             Some(Ok(status)) if !status.success() => {
                 Err(KeeperError::Refused(format!("the keeper left something behind ({status}); see logs/keeper.log")))
             }
@@ -161,24 +190,38 @@ impl Shared {
     fn call(&self, request: Request, along: Option<&OwnedFd>) -> Result<Option<Started>, KeeperError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = sync_channel(1);
-        lock(&self.waiting).insert(id, answer);
+        lock(&self.waiting).insert(id, Waiting { since: Instant::now(), answer: Some(answer) });
         let sent = send(&self.socket, &Call { id, request }, along.map(AsFd::as_fd));
         let result = match sent {
             Ok(()) => answered.recv_timeout(ANSWER_WITHIN).map_err(|_| KeeperError::Lost),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(KeeperError::Refused(error.to_string())),
-            Err(_) => Err(KeeperError::Lost),
+            Err(error) => Err(unsent(&error)),
         };
         lock(&self.waiting).remove(&id);
         result?.map_err(KeeperError::Refused)
+    }
+
+    fn post(&self, request: Request) -> Result<(), KeeperError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        lock(&self.waiting).insert(id, Waiting { since: Instant::now(), answer: None });
+        post(&self.socket, &Call { id, request }).map_err(|error| {
+            lock(&self.waiting).remove(&id);
+            unsent(&error)
+        })
     }
 
     fn listen(&self, told: impl Fn(Notice)) {
         while let Ok(Some((answer, _))) = receive::<Answer>(&self.socket) {
             match answer {
                 Answer::Reply { id, result } => {
-                    if let Some(waiting) = lock(&self.waiting).remove(&id) {
+                    match lock(&self.waiting).remove(&id).map(|waiting| waiting.answer) {
+                        Some(Some(answer)) => drop(answer.try_send(result)),
+                        Some(None) => {
+                            if let Err(error) = result {
+                                tracing::warn!(error, "the keeper could not do what it was told");
+                            }
+                        }
                         // Nobody waits any more: then nobody needs it.
-                        let _ = waiting.try_send(result);
+                        None => {}
                     }
                 }
                 Answer::Notice(notice) => {
@@ -200,6 +243,18 @@ impl Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+fn lease(fault: &str, within: Duration, undo: Option<Undo>) -> Request {
+    let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+    Request::Lease { fault: fault.to_owned(), within_ms, undo }
+}
+
+fn unsent(error: &io::Error) -> KeeperError {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => KeeperError::Refused(error.to_string()),
+        _ => KeeperError::Lost,
     }
 }
 

@@ -37,7 +37,7 @@ fn plays_its_role() {
                 allow: vec![],
                 gone_is_done: false,
             };
-            keeper.lease("remote", Duration::from_secs(600), Some(undo)).unwrap();
+            keeper.lease_journalled("remote", Duration::from_secs(600), undo).unwrap();
             start(&keeper, "plain", "exec sleep 600", &dir);
             start(&keeper, "daemon", DAEMONS, &dir);
             let pids = wait_for_pids(&dir, 3);
@@ -193,9 +193,9 @@ fn a_fault_that_outlives_its_lease_is_undone_and_told() {
     let (keeper, notices) = keeper(dir.path());
     let file = dir.path().join("undone");
     let undo = Undo { action: exec(&format!("echo here >> {}", file.display())), allow: vec![], gone_is_done: false };
-    keeper.lease("released", Duration::from_millis(100), Some(undo.clone())).unwrap();
+    keeper.lease_journalled("released", Duration::from_millis(100), undo.clone()).unwrap();
     keeper.release("released").unwrap();
-    keeper.lease("forgotten", Duration::from_millis(200), Some(undo)).unwrap();
+    keeper.lease_journalled("forgotten", Duration::from_millis(200), undo).unwrap();
     match notices.recv_timeout(Duration::from_secs(5)).unwrap() {
         Notice::LeaseEnded { fault, undone: Some(_) } => assert_eq!(fault, "forgotten"),
         other => panic!("{other:?}"),
@@ -213,7 +213,7 @@ fn the_loss_of_the_keeper_is_told_and_the_run_sweeps() {
     let pid = rustix::process::Pid::from_raw(keeper.pid() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     assert_eq!(notices.recv_timeout(Duration::from_secs(5)).unwrap(), Notice::Lost);
-    assert!(matches!(keeper.lease("x", Duration::from_secs(1), None), Err(KeeperError::Lost)));
+    assert!(matches!(keeper.lease("x", Duration::from_secs(1)), Err(KeeperError::Lost)));
     assert_eq!(sweep(dir.path()).unwrap().killed, 1);
     assert!(is_gone(node));
 }

@@ -115,8 +115,22 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Sends one message, with a descriptor if there is one.
+/// Sends one message, with a descriptor if there is one. It waits where the other end does not read.
 pub(super) fn send(socket: impl AsFd, message: &impl Serialize, along: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    send_by(socket, message, along, SendFlags::empty())
+}
+
+/// Sends one message at once, or fails.
+pub(super) fn post(socket: impl AsFd, message: &impl Serialize) -> io::Result<()> {
+    send_by(socket, message, None, SendFlags::DONTWAIT)
+}
+
+fn send_by(
+    socket: impl AsFd,
+    message: &impl Serialize,
+    along: Option<BorrowedFd<'_>>,
+    flags: SendFlags,
+) -> io::Result<()> {
     let packet = serde_json::to_vec(message)?;
     if packet.len() > PACKET {
         return Err(io::Error::new(
@@ -131,7 +145,8 @@ pub(super) fn send(socket: impl AsFd, message: &impl Serialize, along: Option<Bo
         return Err(io::Error::other("no room for a descriptor"));
     }
     // Without a signal: that the other end is gone is an answer like any other.
-    retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(&packet)], &mut ancillary, SendFlags::NOSIGNAL))?;
+    let flags = flags | SendFlags::NOSIGNAL;
+    retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(&packet)], &mut ancillary, flags))?;
     Ok(())
 }
 
