@@ -258,6 +258,8 @@ fn links_have_names_addresses_and_totals() {
     let taken = backend.open(LinkSpec::new("a", "127.0.0.1:1")).unwrap_err();
     assert_eq!(taken.to_string(), "a link is already called `a`");
     let client = connected(b);
+    // The client may hear of bytes before they are counted.
+    soon("all is counted", || backend.counters()[1].1.down_sent_bytes == 5);
     let totals = backend.counters();
     let names: Vec<&str> = totals.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["a", "b"]);

@@ -1,4 +1,4 @@
-//! What a link counts, live: written by its engine thread alone, read by anyone.
+//! What a link counts, live: each of its engine threads writes totals of its own, anyone reads their sums.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,17 +11,17 @@ use crate::event::LinkCounters;
 pub(crate) struct Total(AtomicU64);
 
 impl Total {
-    /// Adds; only the link's engine thread may call this.
+    /// Adds; only the engine thread that owns it may call this.
     pub(crate) fn add(&self, by: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(by), Relaxed);
     }
 
-    /// Takes away; only the link's engine thread may call this.
+    /// Takes away; only the engine thread that owns it may call this.
     pub(crate) fn sub(&self, by: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(by), Relaxed);
     }
 
-    /// Takes over a total that was counted elsewhere; only the link's engine thread may call this.
+    /// Takes over a total that was counted elsewhere; only the engine thread that owns it may call this.
     pub(crate) fn set(&self, to: u64) {
         self.0.store(to, Relaxed);
     }
@@ -45,7 +45,7 @@ pub(crate) enum Closing {
     Shutdown,
 }
 
-/// The totals of one link.
+/// The totals of one link on one engine thread.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) accepted: Total,
@@ -79,32 +79,41 @@ impl Counters {
         self.closed[why as usize].add(1);
     }
 
+    /// How many connections have come to their end, by whatever kind.
+    pub(crate) fn ended(&self) -> u64 {
+        self.closed.iter().map(Total::get).sum()
+    }
+
     /// As they are now. Totals of one moment may differ from each other by what is on its way between them.
     pub(crate) fn snapshot(&self) -> LinkCounters {
-        let kinds = ["fin", "rst", "fault", "shutdown"];
+        Counters::sum(std::iter::once(self))
+    }
+
+    /// The totals of a whole link.
+    pub(crate) fn sum<'a>(parts: impl Iterator<Item = &'a Counters> + Clone) -> LinkCounters {
+        let sum = |total: fn(&Counters) -> &Total| parts.clone().map(|part| total(part).get()).sum();
+        let kinds = ["fin", "rst", "fault", "shutdown"].into_iter().enumerate();
         let closed: IndexMap<String, u64> = kinds
-            .iter()
-            .zip(&self.closed)
-            .filter(|(_, total)| total.get() > 0)
-            .map(|(kind, total)| ((*kind).to_owned(), total.get()))
+            .map(|(kind, name)| (name.to_owned(), parts.clone().map(|part| part.closed[kind].get()).sum()))
+            .filter(|(_, total)| *total > 0)
             .collect();
         LinkCounters {
-            accepted: self.accepted.get(),
-            accept_failed: self.accept_failed.get(),
-            connected: self.connected.get(),
-            dial_failed: self.dial_failed.get(),
-            open: self.open.get(),
-            up_received_bytes: self.up.received.get(),
-            up_sent_bytes: self.up.sent.get(),
-            down_received_bytes: self.down.received.get(),
-            down_sent_bytes: self.down.sent.get(),
+            accepted: sum(|part| &part.accepted),
+            accept_failed: sum(|part| &part.accept_failed),
+            connected: sum(|part| &part.connected),
+            dial_failed: sum(|part| &part.dial_failed),
+            open: sum(|part| &part.open),
+            up_received_bytes: sum(|part| &part.up.received),
+            up_sent_bytes: sum(|part| &part.up.sent),
+            down_received_bytes: sum(|part| &part.down.received),
+            down_sent_bytes: sum(|part| &part.down.sent),
             closed,
-            altered_chunks: self.altered_chunks.get(),
-            withheld_bytes: self.withheld_bytes.get(),
-            dropped_segments: self.dropped_segments.get(),
-            faulted_connections: self.faulted_connections.get(),
-            faulted_requests: self.faulted_requests.get(),
-            requests: self.requests.get(),
+            altered_chunks: sum(|part| &part.altered_chunks),
+            withheld_bytes: sum(|part| &part.withheld_bytes),
+            dropped_segments: sum(|part| &part.dropped_segments),
+            faulted_connections: sum(|part| &part.faulted_connections),
+            faulted_requests: sum(|part| &part.faulted_requests),
+            requests: sum(|part| &part.requests),
         }
     }
 }

@@ -2,26 +2,25 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use socket2::{Domain, Socket, Type};
 
 use super::ProxyError;
-use super::counters::Counters;
 use super::kernel;
 use super::link::{Link, LinkSpec};
 use super::peers::Peers;
 use super::shared::LinkShared;
-use super::worker::{LinkState, Orders, Resolver, Upstream, Worker};
+use super::worker::{LinkState, Orders, Port, Post, Resolver, Upstream, Worker};
 use crate::clock::{Moment, RunClock};
 use crate::event::Mechanism;
 
 /// Engine threads unless told otherwise: more would only take cores from what is measured.
 const THREADS: usize = 2;
 
-/// Owns its threads; a link belongs to one of them. Dropping it closes everything.
+/// Owns its threads; a link has its home on one of them. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Engine {
     threads: Vec<(Orders, JoinHandle<()>)>,
@@ -73,24 +72,42 @@ impl Engine {
         self.mechanism
     }
 
-    /// Opens a link on the next thread in turn.
+    /// Opens a link whose home is the next thread in turn. The others serve it too, unless HTTP is read on it: its
+    /// faults count requests over all connections, in one order.
     pub fn open(&self, spec: LinkSpec) -> Result<Link, ProxyError> {
         let failed = |source| ProxyError::Listen { link: Arc::clone(&spec.name), listen: spec.listen, source };
         let listener = bind(spec.listen).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?.as_socket().unwrap_or(spec.listen);
+        let served_by = if spec.http { 1 } else { self.threads.len() };
         let shared = Arc::new(LinkShared {
             name: Arc::clone(&spec.name),
             addr,
-            counters: Counters::default(),
+            counters: (0..served_by).map(|_| Arc::default()).collect(),
             peers: Peers::default(),
         });
-        let upstream = Upstream::parse(&spec.upstream);
-        let state =
-            LinkState::new(OwnedFd::from(listener), Arc::clone(&shared), upstream, spec.permit.clone(), spec.http);
-        let (orders, _) = &self.threads[self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len()];
-        let opened = orders.ask(move |worker| worker.open_link(state));
-        let key = opened.ok_or_else(|| ProxyError::Closed { link: Arc::clone(&spec.name) })?.map_err(failed)?;
-        Ok(Link { shared, orders: orders.clone(), key, ids: Arc::clone(&self.ids) })
+        let home = self.next.fetch_add(1, Ordering::Relaxed);
+        let settle = |post: usize, port| {
+            let (orders, _) = &self.threads[(home + post) % self.threads.len()];
+            let upstream = Upstream::parse(&spec.upstream);
+            let state = LinkState::new(Arc::clone(&shared), post, port, upstream, spec.permit.clone(), spec.http);
+            let opened = orders.ask(move |worker| worker.open_link(state));
+            let key = opened.ok_or_else(|| ProxyError::Closed { link: Arc::clone(&spec.name) })?.map_err(failed)?;
+            Ok(Post { orders: orders.clone(), key })
+        };
+        // As soon as its home listens, it may hand connections over.
+        let mut link = Link {
+            shared: Arc::clone(&shared),
+            posts: Vec::new(),
+            ids: Arc::clone(&self.ids),
+            changes: Mutex::default(),
+        };
+        for post in 1..served_by {
+            link.posts.push(settle(post, None)?);
+        }
+        let others = link.posts.iter().cloned().zip(shared.counters[1..].iter().cloned());
+        let port = Port::new(OwnedFd::from(listener), others);
+        link.posts.insert(0, settle(0, Some(port))?);
+        Ok(link)
     }
 }
 

@@ -1,13 +1,14 @@
 //! A link as everyone else has it: a handle that can be used from any thread.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ProxyError;
+use super::counters::Counters;
 use super::shared::{ConnectionInfo, LinkShared};
 use super::strike::{Evidence, Strike, StrikeId, Struck};
-use super::worker::{Key, Orders, Upstream};
+use super::worker::{Key, Post, Upstream, Worker};
 use crate::event::LinkCounters;
 use crate::permit::Permit;
 use crate::plan::fault::Toxic;
@@ -45,9 +46,11 @@ impl LinkSpec {
 #[derive(Debug)]
 pub struct Link {
     pub(crate) shared: Arc<LinkShared>,
-    pub(crate) orders: Orders,
-    pub(crate) key: Key,
+    /// Where it is served, its home first.
+    pub(crate) posts: Vec<Post>,
     pub(crate) ids: Arc<AtomicU64>,
+    /// Faults strike and heal one after the other, so that every thread has them in the same order.
+    pub(crate) changes: Mutex<()>,
 }
 
 impl Link {
@@ -63,12 +66,12 @@ impl Link {
 
     /// Its totals, live.
     pub fn counters(&self) -> LinkCounters {
-        self.shared.counters.snapshot()
+        Counters::sum(self.shared.counters.iter().map(Arc::as_ref))
     }
 
     /// How often accepting has failed, most likely for want of descriptors; the link goes on.
     pub fn accept_failures(&self) -> u64 {
-        self.shared.counters.accept_failed.get()
+        self.counters().accept_failed
     }
 
     /// The number of the connection that a client made from this address; told for some seconds after its end too.
@@ -78,50 +81,108 @@ impl Link {
 
     /// The connections that it has, in no order.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
-        let key = self.key;
-        self.orders.ask(move |worker| worker.connection_infos(key)).unwrap_or_default()
+        self.at_each(move |worker, key| worker.connection_infos(key)).flatten().flatten().collect()
     }
 
     /// New connections go to another `host:port`.
     pub fn set_upstream(&self, upstream: &str) {
-        let (key, upstream) = (self.key, Upstream::parse(upstream));
-        self.orders.ask(move |worker| worker.set_upstream(key, upstream));
+        let (_changes, upstream) = (self.lock(), Upstream::parse(upstream));
+        self.at_each(move |worker, key| worker.set_upstream(key, upstream)).for_each(drop);
     }
 
     /// Puts a fault in force. Chance is drawn from the seed's stream of this link and name.
     pub fn strike(&self, name: &str, strike: Strike, seed: Seed) -> Result<Struck, ProxyError> {
-        let (key, id, name) = (self.key, StrikeId(self.ids.fetch_add(1, Ordering::Relaxed)), name.to_owned());
-        let struck = self.orders.ask(move |worker| worker.strike(key, id, &name, seed, strike));
-        struck.flatten().ok_or_else(|| ProxyError::Closed { link: Arc::clone(&self.shared.name) })
+        let _changes = self.lock();
+        let id = StrikeId(self.ids.fetch_add(1, Ordering::Relaxed));
+        let mut struck: Option<Struck> = None;
+        // At home first: whom it accepts meanwhile comes to another thread before the fault does.
+        for &Post { ref orders, key } in &self.posts {
+            let (name, strike, at) = (name.to_owned(), strike.clone(), struck.map(|struck| struck.at));
+            let here = orders.ask(move |worker| worker.strike(key, id, &name, seed, strike, at));
+            let here = here.flatten().ok_or_else(|| ProxyError::Closed { link: Arc::clone(&self.shared.name) })?;
+            struck.get_or_insert(Struck { in_flight_bytes: 0, ..here }).in_flight_bytes += here.in_flight_bytes;
+        }
+        struck.ok_or_else(|| ProxyError::Closed { link: Arc::clone(&self.shared.name) })
     }
 
     /// Gives a toxic in force other settings, on open connections too.
     pub fn update_toxic(&self, id: StrikeId, toxic: Toxic, share: f64) {
-        let key = self.key;
-        self.orders.ask(move |worker| worker.update_toxic(key, id, toxic, share));
+        let _changes = self.lock();
+        self.at_each(move |worker, key| worker.update_toxic(key, id, toxic, share)).for_each(drop);
     }
 
     /// What a fault in force has met so far; none if it is not in force.
     pub fn evidence(&self, id: StrikeId) -> Option<Evidence> {
-        let key = self.key;
-        self.orders.ask(move |worker| worker.evidence(key, id)).flatten()
+        total(self.at_each(move |worker, key| worker.evidence(key, id)))
     }
 
     /// Takes a fault out of force and says what it has met; none if it is not in force.
     pub fn heal(&self, id: StrikeId) -> Option<Evidence> {
-        let key = self.key;
-        self.orders.ask(move |worker| worker.heal(key, id)).flatten()
+        let _changes = self.lock();
+        // At home last: nobody new comes through the port to a thread where the fault is still in force.
+        total(self.at_each(move |worker, key| worker.heal(key, id)).rev())
     }
 
     /// Closes the listener, then every connection, at once; afterwards the port is free. Closing twice is no harm.
     pub fn close(&self) {
-        let key = self.key;
-        self.orders.ask(move |worker| worker.close_link(key));
+        let _changes = self.lock();
+        self.at_each(move |worker, key| worker.close_link(key)).for_each(drop);
     }
+
+    /// Has something done on each of its threads, one after the other; none of one that has ended.
+    fn at_each<T: Send + 'static>(
+        &self,
+        order: impl FnOnce(&mut Worker, Key) -> T + Clone + Send + 'static,
+    ) -> impl DoubleEndedIterator<Item = Option<T>> {
+        self.posts.iter().map(move |&Post { ref orders, key }| {
+            let order = order.clone();
+            orders.ask(move |worker| order(worker, key))
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a fault has met on all threads of a link.
+fn total(met: impl Iterator<Item = Option<Option<Evidence>>>) -> Option<Evidence> {
+    met.flatten().flatten().reduce(|mut sum, here| {
+        sum += here;
+        sum
+    })
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use crate::clock::RunClock;
+    use crate::proxy::{Engine, LinkSpec};
+
+    #[test]
+    fn a_crowd_is_shared_out_and_a_single_client_stays_at_home() {
+        let upstream = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let engine = Engine::start(2, RunClock::start()).unwrap();
+        let link = engine.open(LinkSpec::new("test", upstream.local_addr().unwrap().to_string())).unwrap();
+        let served = || -> Vec<usize> {
+            link.at_each(|worker, key| worker.connection_infos(key).len()).map(Option::unwrap).collect()
+        };
+        let connect = |count: u64| -> Vec<TcpStream> {
+            let all = link.counters().open + count;
+            let clients = (0..count).map(|_| TcpStream::connect(link.addr()).unwrap()).collect();
+            assert!((0..100_000).any(|_| link.counters().open == all && served().len() == 2), "they never came");
+            clients
+        };
+        let _few = connect(8);
+        assert_eq!(served(), [8, 0]);
+        let _more = connect(56);
+        assert_eq!(served(), [36, 28]);
     }
 }

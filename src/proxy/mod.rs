@@ -8,8 +8,9 @@
 //!            └──────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! An [`Engine`] owns its threads, a [`Link`] is a handle that can be used from any thread. What is decided (toxic
-//! chains, HTTP, reach) is pure and told the time; what acts is in `worker`.
+//! An [`Engine`] owns its threads; a link is accepted for on one of them and served by all. A [`Link`] is a handle that
+//! can be used from any thread. What is decided (toxic chains, HTTP, reach) is pure and told the time; what acts is in
+//! `worker`.
 
 pub mod chain;
 mod counters;

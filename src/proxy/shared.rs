@@ -1,4 +1,4 @@
-//! What the engine thread of a link shares with everyone.
+//! What the engine threads of a link share with everyone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub struct ConnectionInfo {
 pub(crate) struct LinkShared {
     pub(crate) name: Arc<str>,
     pub(crate) addr: SocketAddr,
-    pub(crate) counters: Counters,
+    /// Of each engine thread that serves it, the home thread first.
+    pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) peers: Peers,
 }

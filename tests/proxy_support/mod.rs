@@ -20,8 +20,13 @@ pub fn engine() -> Engine {
 
 /// An engine for each mechanism that works here.
 pub fn engines() -> Vec<Engine> {
-    let natural = engine();
-    let stall = Engine::with_mechanism(1, RunClock::start(), Mechanism::Stall).unwrap();
+    engines_of(1)
+}
+
+/// The same with so many threads each.
+pub fn engines_of(threads: usize) -> Vec<Engine> {
+    let natural = Engine::start(threads, RunClock::start()).unwrap();
+    let stall = Engine::with_mechanism(threads, RunClock::start(), Mechanism::Stall).unwrap();
     if natural.mechanism() == Mechanism::Stall { vec![natural] } else { vec![natural, stall] }
 }
 

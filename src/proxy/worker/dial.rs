@@ -44,7 +44,7 @@ impl Worker {
     /// Dials the last of these addresses that can be dialled.
     fn dial_next(&mut self, key: Key, connection: &mut Connection, mut rest: Vec<SocketAddr>) -> Fate {
         let Some(link) = self.links.get(connection.link) else { return Fate::Over(Closing::Shutdown) };
-        let counters = &link.shared.counters;
+        let counters = &link.counters;
         while let Some(address) = rest.pop() {
             if !link.permit.allows(address) {
                 tracing::warn!(link = %link.shared.name, %address, "upstream is outside what is permitted");
@@ -105,7 +105,7 @@ impl Worker {
         }
         connection.life = Life::Open;
         if let Some(link) = self.links.get(connection.link) {
-            link.shared.counters.connected.add(1);
+            link.counters.connected.add(1);
         }
         self.drive(key, connection, Todo::BOTH)
     }

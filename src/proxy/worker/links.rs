@@ -1,38 +1,35 @@
-//! The links of an engine thread: their listeners, their connections, and what reach faults make of both.
+//! The links of an engine thread: their connections, and what reach faults make of them.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, SocketFlags, acceptfrom_with};
 
 use super::active::{ActiveHttp, ActiveReach, ActiveToxic};
 use super::connection::{Connection, Life, Todo};
+use super::port::Port;
 use super::side::Side;
 use super::slab::Key;
-use super::{ACCEPT_PAUSE, Alarm, DROPS_TICK, Token, Worker};
+use super::{Alarm, DROPS_TICK, Token, Worker};
 use crate::event::Mechanism;
 use crate::permit::Permit;
 use crate::plan::fault::Direction;
-use crate::proxy::counters::Closing;
+use crate::proxy::counters::{Closing, Counters};
 use crate::proxy::http::{HttpFaults, Tap};
 use crate::proxy::kernel::{self, Filter};
 use crate::proxy::reach::{Door, Reach, Regime};
 use crate::proxy::shared::LinkShared;
 
-/// Connections accepted in one turn.
-const ACCEPTS: usize = 64;
-
-/// Connections that the kernel completes for us while the thread is busy; the system's own limit applies too.
-pub(crate) const BACKLOG: i32 = 4096;
-
-/// A link as its engine thread has it.
+/// A link as one of its engine threads has it: all of it but the port, which is its home thread's.
 #[derive(Debug)]
 pub(crate) struct LinkState {
     pub(crate) shared: Arc<LinkShared>,
+    /// The totals that this thread writes.
+    pub(crate) counters: Arc<Counters>,
+    /// Which of the link's threads this is; 0: its home.
+    pub(super) post: usize,
+    pub(super) port: Option<Box<Port>>,
     pub(crate) upstream: Upstream,
     pub(crate) permit: Permit,
     pub(crate) http: HttpFaults,
@@ -42,14 +39,7 @@ pub(crate) struct LinkState {
     pub(super) regime: Regime,
     pub(super) members: Vec<Key>,
     speaks_http: bool,
-    listener: Side,
-    listens: bool,
-    /// An alarm is set to accept again; until then nobody knocks in vain.
-    accepts_later: bool,
-    /// A tap on the SYNs that the closed port refuses, where permitted.
-    refusals: Option<OwnedFd>,
     counts_drops: bool,
-    next_number: u64,
 }
 
 /// Where connections go.
@@ -68,15 +58,20 @@ impl Upstream {
 }
 
 impl LinkState {
+    /// What one of a link's threads needs of it; its home gets the port as well.
     pub(crate) fn new(
-        listener: OwnedFd,
         shared: Arc<LinkShared>,
+        post: usize,
+        port: Option<Port>,
         upstream: Upstream,
         permit: Permit,
         speaks_http: bool,
     ) -> LinkState {
         LinkState {
+            counters: Arc::clone(&shared.counters[post]),
             shared,
+            post,
+            port: port.map(Box::new),
             upstream,
             permit,
             http: HttpFaults::new(),
@@ -86,12 +81,7 @@ impl LinkState {
             regime: Regime::default(),
             members: Vec::new(),
             speaks_http,
-            listener: Side::new(listener),
-            listens: false,
-            accepts_later: false,
-            refusals: None,
             counts_drops: false,
-            next_number: 1,
         }
     }
 
@@ -103,7 +93,7 @@ impl LinkState {
 
     /// Brings the link's totals up to what the taps have seen.
     pub(super) fn count_requests(&self) {
-        let (counts, counters) = (self.http.counts(), &self.shared.counters);
+        let (counts, counters) = (self.http.counts(), &self.counters);
         counters.requests.set(counts.requests);
         counters.faulted_requests.set(counts.matched);
     }
@@ -116,7 +106,7 @@ impl LinkState {
     /// Sets what the pipes and sockets of a connection let through.
     pub(super) fn govern(&self, connection: &mut Connection, mechanism: Mechanism) {
         let Regime { mut up_cut, mut down_cut, .. } = self.regime;
-        let counters = &self.shared.counters;
+        let counters = &self.counters;
         if matches!(connection.life, Life::Orphaned) && self.keeps_orphans() {
             (up_cut, down_cut) = (true, true);
         }
@@ -171,117 +161,46 @@ impl Worker {
         }
     }
 
-    /// Opens or shuts the port; shut, it stays bound, so that nobody else takes it.
-    fn set_listening(&mut self, key: Key, listen: bool) -> std::io::Result<()> {
-        let Some(link) = self.links.get_mut(key) else { return Ok(()) };
-        if listen == link.listens {
-            return Ok(());
-        }
-        if listen {
-            rustix::net::listen(link.listener.fd(), BACKLOG)?;
-            epoll::add(&self.epoll, link.listener.fd(), Token::Listener(key).pack(), EventFlags::IN | EventFlags::ET)?;
-            link.refusals = None;
-        } else {
-            epoll::delete(&self.epoll, link.listener.fd())?;
-            link.refusals = kernel::tap_refusals(link.shared.addr).ok();
-            if let Some(tap) = &link.refusals {
-                epoll::add(&self.epoll, tap, Token::Refusals(key).pack(), EventFlags::IN | EventFlags::ET)?;
-            }
-            // On Linux this takes the socket out of listening and leaves it bound.
-            rustix::net::shutdown(link.listener.fd(), Shutdown::Read)?;
-        }
-        link.listens = listen;
-        Ok(())
-    }
-
-    /// Counts the connections that the shut port has refused.
-    pub(super) fn count_refusals(&mut self, key: Key) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        let Some(tap) = &link.refusals else { return };
-        let mut refused = 0;
-        while rustix::net::recv(tap, &mut [0u8; 1], RecvFlags::TRUNC | RecvFlags::DONTWAIT).is_ok() {
-            refused += 1;
-        }
-        link.shared.counters.faulted_connections.add(refused);
-        if let Some(active) = link.reach.iter_mut().rev().find(|active| active.shuts()) {
-            active.hits += refused;
-        }
-    }
-
-    /// Somebody has come to the port.
-    pub(super) fn knocked(&mut self, key: Key) {
-        if self.links.get(key).is_some_and(|link| !link.accepts_later) {
-            self.accept(key);
-        }
-    }
-
-    /// The pause in accepting is over.
-    pub(super) fn accept_again(&mut self, key: Key) {
-        if let Some(link) = self.links.get_mut(key) {
-            link.accepts_later = false;
-            self.accept(key);
-        }
-    }
-
-    /// Accepts after a pause; one alarm is enough, however many knock meanwhile.
-    fn accept_later(&mut self, key: Key, pause: Duration) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        if !std::mem::replace(&mut link.accepts_later, true) {
-            self.tools.alarms.set(self.tools.clock.now() + pause, Alarm::AcceptAgain(key));
-        }
-    }
-
-    /// Takes in the connections that wait at the port.
-    pub(super) fn accept(&mut self, key: Key) {
-        for _ in 0..ACCEPTS {
-            let Some(link) = self.links.get(key).filter(|link| link.listens) else { return };
-            match acceptfrom_with(link.listener.fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((socket, peer)) => {
-                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    let peer = peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-                    self.admit(key, socket, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-                }
-                Err(Errno::AGAIN) => return,
-                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
-                Err(error) => {
-                    link.shared.counters.accept_failed.add(1);
-                    tracing::warn!(link = %link.shared.name, %error, "could not accept; trying again soon");
-                    return self.accept_later(key, ACCEPT_PAUSE);
-                }
-            }
-        }
-        self.accept_later(key, Duration::ZERO);
-    }
-
-    /// Does with a new connection what the link's door says.
-    fn admit(&mut self, link_key: Key, socket: OwnedFd, peer: SocketAddr) {
-        let Some(link) = self.links.get_mut(link_key) else { return };
-        let counters = &link.shared.counters;
-        counters.accepted.add(1);
+    /// Takes in a connection that the link's home thread has accepted and handed over.
+    pub(super) fn take_over(&mut self, link_key: Key, number: u64, socket: OwnedFd, peer: SocketAddr) {
+        let Some(link) = self.links.get(link_key) else { return };
         let side = Side::new(socket);
-        let door = link.regime.door;
-        if matches!(door, Door::Reset | Door::Shut) {
-            counters.faulted_connections.add(1);
-            counters.closed(Closing::Fault);
-            if let Some(active) = link.reach.iter_mut().rev().find(|active| active.resets() || active.shuts()) {
-                active.hits += 1;
-            }
-            return side.abort();
+        // A fault strikes the home thread first and leaves it last; only a flap may have turned here before.
+        if matches!(link.regime.door, Door::Reset | Door::Shut) {
+            link.shared.peers.closed(peer, number, self.tools.clock.now());
+            return self.turn_away(link_key, side);
         }
+        self.admit(link_key, number, side, peer);
+    }
+
+    /// Resets a new connection, as the link's door says.
+    pub(super) fn turn_away(&mut self, link_key: Key, side: Side) {
+        let Some(link) = self.links.get_mut(link_key) else { return };
+        link.counters.faulted_connections.add(1);
+        link.counters.closed(Closing::Fault);
+        if let Some(active) = link.reach.iter_mut().rev().find(|active| active.resets() || active.shuts()) {
+            active.hits += 1;
+        }
+        side.abort();
+    }
+
+    /// Serves a new connection, unless the link's door is silent.
+    pub(super) fn admit(&mut self, link_key: Key, number: u64, side: Side, peer: SocketAddr) {
+        let Some(link) = self.links.get_mut(link_key) else { return };
         let now = self.tools.clock.now();
-        let number = link.next_number;
-        link.next_number += 1;
         let key = self.connections.reserve();
         if let Err(error) = epoll::add(&self.epoll, side.fd(), Token::Client(key).pack(), SOCKET_EVENTS) {
             tracing::warn!(link = %link.shared.name, %error, "could not watch a connection");
+            link.shared.peers.closed(peer, number, now);
+            link.counters.closed(Closing::Rst);
             self.connections.release(key);
+            side.abort();
             return;
         }
         let mut connection = Box::new(Connection::new(link_key, number, peer, side, now));
         connection.member = link.members.len() as u32;
         link.members.push(key);
-        link.shared.peers.opened(peer, number);
-        link.shared.counters.open.add(1);
+        link.counters.open.add(1);
         if link.speaks_http {
             connection.tap = Some(Box::new(Tap::new()));
         }
@@ -289,8 +208,8 @@ impl Worker {
             toxic.join(&mut connection, &mut self.tools, now);
         }
         link.govern(&mut connection, self.mechanism);
-        let fate = if door == Door::Silent {
-            link.shared.counters.faulted_connections.add(1);
+        let fate = if link.regime.door == Door::Silent {
+            link.counters.faulted_connections.add(1);
             if let Some(active) = link.reach.iter_mut().rev().find(|active| active.silences()) {
                 active.hits += 1;
             }
@@ -312,9 +231,11 @@ impl Worker {
         }
         let Some(link) = self.links.get_mut(key) else { return };
         link.regime = regime;
-        if self.mechanism == Mechanism::KernelDrop {
+        if self.mechanism == Mechanism::KernelDrop
+            && let Some(port) = &mut link.port
+        {
             let filter = if regime.door == Door::Silent { Filter::Silence } else { Filter::Open };
-            link.listener.filter(filter, &link.shared.counters);
+            port.listener.filter(filter, &link.counters);
         }
         if let Err(error) = self.set_listening(key, regime.door != Door::Shut) {
             let name = self.links.get(key).map(|link| link.shared.name.clone());
@@ -359,9 +280,12 @@ impl Worker {
     /// Adds up the segments that the filters of a link have dropped; says whether there is any filter.
     pub(super) fn count_drops(&mut self, key: Key) -> bool {
         let Some(link) = self.links.get_mut(key) else { return false };
-        let counters = &link.shared.counters;
-        link.listener.count_drops(counters);
-        let mut filtered = link.listener.is_filtered();
+        let counters = &link.counters;
+        let mut filtered = false;
+        if let Some(port) = &mut link.port {
+            port.listener.count_drops(counters);
+            filtered |= port.listener.is_filtered();
+        }
         for &member in &link.members {
             let Some(connection) = self.connections.get_mut(member) else { continue };
             for side in [Some(&mut connection.client), connection.server.as_mut()].into_iter().flatten() {

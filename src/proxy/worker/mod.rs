@@ -13,6 +13,7 @@ mod connection;
 mod dial;
 mod links;
 mod pipe;
+mod port;
 mod resolver;
 mod side;
 mod slab;
@@ -33,6 +34,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use self::connection::{Connection, Fate, Life, Todo, Way};
 pub(crate) use self::links::{LinkState, Upstream};
+pub(crate) use self::port::{Port, Post};
 pub(crate) use self::resolver::Resolver;
 pub(crate) use self::slab::Key;
 use self::slab::Slab;
@@ -275,7 +277,7 @@ impl Worker {
     /// Moves bytes.
     fn drive(&mut self, key: Key, connection: &mut Connection, todo: Todo) -> Fate {
         let Some(link) = self.links.get_mut(connection.link) else { return Fate::Over(Closing::Shutdown) };
-        let counters = &link.shared.counters;
+        let counters = &link.counters;
         let fate = connection.drive(key, todo, &mut self.tools, &mut link.http, counters);
         if connection.tap.is_some() {
             link.count_requests();
@@ -288,7 +290,7 @@ impl Worker {
         if matches!(connection.life, Life::Withheld)
             && let Some(link) = links.get(connection.link)
         {
-            connection.client.count_withheld(&link.shared.counters);
+            connection.client.count_withheld(&link.counters);
             return Fate::Waits;
         }
         if connection.client.failed { Fate::Over(Closing::Rst) } else { Fate::Waits }
@@ -297,7 +299,7 @@ impl Worker {
     /// Bytes for a server that is no longer there: withheld, and answered by RST when the fault is over.
     fn orphan_spoke(&mut self, connection: &mut Connection) -> Fate {
         let Some(link) = self.links.get(connection.link) else { return Fate::Over(Closing::Shutdown) };
-        connection.client.count_withheld(&link.shared.counters);
+        connection.client.count_withheld(&link.counters);
         let cut = connection.up.cut;
         if !cut && connection.client.readable { Fate::Over(Closing::Fault) } else { Fate::Waits }
     }
@@ -349,7 +351,7 @@ impl Worker {
         }
         let Connection { link, number, peer, member, life, mut client, server, .. } = *connection;
         if let Some(link) = self.links.get_mut(link) {
-            let counters = &link.shared.counters;
+            let counters = &link.counters;
             counters.closed(why);
             counters.open.sub(1);
             client.count_drops(counters);

@@ -40,11 +40,19 @@ impl LinkState {
 }
 
 impl Worker {
-    /// Puts a fault in force on a link; none if the link is gone.
-    pub(crate) fn strike(&mut self, key: Key, id: StrikeId, name: &str, seed: Seed, strike: Strike) -> Option<Struck> {
+    /// Puts a fault in force on a link; none if the link is gone. `at` is given where it has struck at home already.
+    pub(crate) fn strike(
+        &mut self,
+        key: Key,
+        id: StrikeId,
+        name: &str,
+        seed: Seed,
+        strike: Strike,
+        at: Option<Moment>,
+    ) -> Option<Struck> {
         self.count_drops(key);
-        let name = format!("link/{}/{name}", self.links.get(key)?.shared.name);
-        let before = self.links.get(key)?.shared.counters.snapshot();
+        let link = self.links.get(key)?;
+        let (name, before) = (format!("link/{}/{name}", link.shared.name), link.counters.snapshot());
         match strike {
             Strike::Toxic { direction, toxic, share } => {
                 let in_kernel = self.mechanism == Mechanism::KernelDrop
@@ -54,9 +62,12 @@ impl Worker {
                 Some(self.strike_toxic(key, id, active))
             }
             Strike::Reach(reach) => {
-                let dice = seed.stream(&name);
+                let dice = match link.post {
+                    0 => seed.stream(&name),
+                    post => seed.stream(&format!("{name}/{post}")),
+                };
                 let active = ActiveReach { id: id.0, reach, cuts_now: true, hits: 0, dice, before };
-                Some(self.strike_reach(key, id, active))
+                Some(self.strike_reach(key, id, active, at))
             }
             Strike::Http(fault) => {
                 let at = self.tools.clock.now();
@@ -98,12 +109,13 @@ impl Worker {
         }
     }
 
-    fn strike_reach(&mut self, key: Key, id: StrikeId, active: ActiveReach) -> Struck {
+    fn strike_reach(&mut self, key: Key, id: StrikeId, active: ActiveReach, at: Option<Moment>) -> Struck {
         let reach = active.reach;
         let silent = active.silences() || reach == Reach::HalfOpen;
         let mechanism = silent.then_some(self.mechanism);
         let in_flight_bytes = if silent { self.in_flight(key, reach.direction()) } else { 0 };
-        let at = self.tools.clock.now();
+        // One schedule for all threads of a flap.
+        let at = at.unwrap_or_else(|| self.tools.clock.now());
         if matches!(reach, Reach::Reset | Reach::Refused | Reach::HalfOpen | Reach::Drop { .. }) {
             // Who stands in the kernel's queue counts as connected.
             self.accept(key);
@@ -190,7 +202,7 @@ impl Worker {
 
     fn count_hits(&mut self, key: Key, id: u64, hits: u64) {
         let Some(link) = self.links.get_mut(key) else { return };
-        link.shared.counters.faulted_connections.add(hits);
+        link.counters.faulted_connections.add(hits);
         if let Some(active) = link.reach.iter_mut().find(|active| active.id == id) {
             active.hits += hits;
         }
@@ -265,7 +277,7 @@ impl Worker {
         self.count_drops(key);
         self.count_refusals(key);
         let link = self.links.get(key)?;
-        let now = link.shared.counters.snapshot();
+        let now = link.counters.snapshot();
         if let Some(active) = link.toxics.iter().find(|active| active.id == id.0) {
             let connections = link.members.iter().filter_map(|&member| self.connections.get(member));
             let mut tally = active.tally;
