@@ -5,6 +5,7 @@
 mod golden;
 
 use brownout::experiment::{self, Overrides};
+use brownout::plan::fault::Failover;
 use brownout::plan::{LabCatalogue, LabDescription, LabError, LabLink, Plan};
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -47,11 +48,12 @@ impl LabCatalogue for ManagedSql {
                 ("gateway".to_owned(), node("gateway", "1")),
                 ("node-a".to_owned(), node("primary", "1")),
                 ("node-b".to_owned(), node("standby", "2")),
+                ("control-1".to_owned(), node("control", "1")),
             ]),
             links: IndexMap::from([link("gateway", "node-a"), link("gateway", "node-b"), link("node-a", "node-b")]),
             entries: vec!["gateway".to_owned()],
             serving: vec!["node-a".to_owned()],
-            failovers: Vec::new(),
+            failovers: vec![Failover::Simulated],
         })
     }
 

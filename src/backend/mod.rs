@@ -92,6 +92,8 @@ impl LinkAction {
         Some(match &fault.kind {
             FaultKind::Toxic(on) => LinkAction::Toxic { toxic: on.toxic, share: on.share },
             FaultKind::Partition { manner: Manner::Silent, .. } => LinkAction::Silent,
+            // Nobody says a word more; that its nodes are gone as well is not the links' affair.
+            FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => LinkAction::Silent,
             FaultKind::Partition { manner: Manner::Reset, .. } => LinkAction::Reset,
             FaultKind::Partition { manner: Manner::Refused, .. } => LinkAction::Refused,
             FaultKind::Refuse { .. } => LinkAction::Refuse,
@@ -106,6 +108,9 @@ impl LinkAction {
             | FaultKind::Pause(_)
             | FaultKind::Stop(_)
             | FaultKind::Restart(_)
+            | FaultKind::StorageCopyDown { .. }
+            | FaultKind::ControlNodeDown { .. }
+            | FaultKind::Failover(_)
             | FaultKind::Action { .. } => return None,
         })
     }

@@ -40,8 +40,12 @@ pub(crate) fn without_proof<'a>(
     let unproven = faults.filter_map(|(name, fault)| {
         let why = match &fault.proof {
             Some(proof) if proof.real => return None,
-            Some(_) => "nothing met it while it was in force",
-            None if complete => "its removal, which takes the proof, was not recorded",
+            // Nothing meets what somebody was asked to do: they say what came of it.
+            Some(proof) if matches!(fault.kind.as_str(), "failover" | "exec" | "http" | "manual") => {
+                proof.read_back.join("; ")
+            }
+            Some(_) => "nothing met it while it was in force".to_owned(),
+            None if complete => "its removal, which takes the proof, was not recorded".to_owned(),
             // A run that was cut off has its reason elsewhere.
             None => return None,
         };

@@ -15,8 +15,8 @@ pub struct Fault {
     pub start: Start,
     /// The same, as an offset from the end of the baseline, if all goes as planned.
     pub planned_at: Span,
-    /// For how long; none: it happens once (`drop`, an action), lasts until the node is ready again (`restart`), or to the
-    /// end of the run.
+    /// For how long; none: it happens once (`drop`, an action), lasts until the system is ready again (`restart`,
+    /// `failover`), or to the end of the run.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Span>,
     /// The time after which the keeper's lease heals it, whatever the harness does.
@@ -265,6 +265,28 @@ pub enum FaultKind {
     Stop(NodeFault),
     /// Stopped in good order and started again at once; in force until they are ready again.
     Restart(NodeFault),
+    /// The power of a zone fails: none of its nodes is heard any more, and all of them are gone.
+    ZoneDown {
+        /// The value of the label `zone`.
+        zone: String,
+    },
+    /// The same with a region.
+    RegionDown {
+        /// The value of the label `region`.
+        region: String,
+    },
+    /// So many storage nodes of a lab are killed, drawn by the run's seed.
+    StorageCopyDown {
+        /// How many.
+        copies: u64,
+    },
+    /// So many control nodes of a lab are killed, drawn by the run's seed.
+    ControlNodeDown {
+        /// How many.
+        nodes: u64,
+    },
+    /// The lab is ordered to fail over; in force until it serves again.
+    Failover(Failover),
     /// Something done outside the run, with its way back.
     Action {
         /// What.
@@ -291,10 +313,42 @@ impl FaultKind {
             FaultKind::Pause(_) => "pause",
             FaultKind::Stop(_) => "stop",
             FaultKind::Restart(_) => "restart",
+            FaultKind::ZoneDown { .. } => "zone_down",
+            FaultKind::RegionDown { .. } => "region_down",
+            FaultKind::StorageCopyDown { .. } => "storage_copy_down",
+            FaultKind::ControlNodeDown { .. } => "control_node_down",
+            FaultKind::Failover(_) => "failover",
             FaultKind::Action { action: Action::Exec(_), .. } => "exec",
             FaultKind::Action { action: Action::Http { .. }, .. } => "http",
             FaultKind::Action { action: Action::Manual(_), .. } => "manual",
         }
+    }
+
+    /// Whom a loss of power takes: the nodes of its zone or region.
+    pub fn blackout(&self) -> Option<Selector> {
+        let (label, value) = match self {
+            FaultKind::ZoneDown { zone } => ("zone", zone),
+            FaultKind::RegionDown { region } => ("region", region),
+            _ => return None,
+        };
+        Some(Selector::Labels([(label.to_owned(), value.clone())].into_iter().collect()))
+    }
+
+    /// The role of the nodes that a loss of some of a lab's takes, and how many.
+    pub const fn loss(&self) -> Option<(&'static str, u64)> {
+        match self {
+            FaultKind::StorageCopyDown { copies } => Some(("storage", *copies)),
+            FaultKind::ControlNodeDown { nodes } => Some(("control", *nodes)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is over as soon as it has struck, or as soon as the system is ready again, where it has no `for`.
+    pub const fn ends_by_itself(&self) -> bool {
+        matches!(
+            self,
+            FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Failover(_) | FaultKind::Action { .. }
+        )
     }
 }
 

@@ -162,6 +162,19 @@ impl Parts {
         names.filter(|(name, node)| is_selected(name, node, selector, live)).map(|(name, _)| name.as_str()).collect()
     }
 
+    /// The nodes of a lab that have this role at the start, in order.
+    pub fn of_role(&self, role: &str) -> Vec<&str> {
+        let nodes = self.nodes.iter().filter(|(_, node)| node.kind == PartKind::Lab);
+        let of_role = nodes.filter(|(_, node)| node.labels.get("role").is_some_and(|known| known == role));
+        of_role.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The links from or to one of these nodes.
+    pub fn touching(&self, nodes: &[&str]) -> Vec<&str> {
+        let touches = |link: &LinkPart| nodes.contains(&link.from.as_str()) || nodes.contains(&link.to.as_str());
+        self.links.iter().filter(|(_, link)| touches(link)).map(|(name, _)| name.as_str()).collect()
+    }
+
     /// The two sides of a partition: `all` is every node that is not on the other side.
     pub fn sides(&self, a: &Selector, b: &Selector, live: &LiveLabels) -> (Vec<&str>, Vec<&str>) {
         let (mut left, mut right) = (self.select(a, live), self.select(b, live));

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::check::{Checker, Known};
 use super::fault::{Edge, Fault, FaultKind, Start};
+use super::system::FAILOVER_WITHIN;
 use super::workload::Operation;
 use super::written::{After, Written, WrittenAllow, WrittenFault, WrittenKind, WrittenSystem};
 use super::{LabCatalogue, LabDescription, LabError, PLAN_SCHEMA, Phases, Plan, RunPlan, System, Workload, variant_id};
@@ -310,6 +311,7 @@ impl Resolver<'_> {
             let lasts = match (&fault.kind, fault.hold) {
                 (_, Some(hold)) => hold.0,
                 (FaultKind::Restart(_), None) => restart_within.max(to_the_end),
+                (FaultKind::Failover(_), None) => FAILOVER_WITHIN.max(to_the_end),
                 (_, None) => to_the_end,
             };
             fault.lease = Span(lasts.saturating_add(LEASE_MARGIN));
@@ -358,9 +360,10 @@ impl Resolver<'_> {
                         (Edge::Injected, _) => Some(Duration::ZERO),
                         (Edge::Healed, Some((Some(hold), _))) => Some(hold.0),
                         // Over at once, or as soon as the node is ready again: nobody can plan when.
-                        (Edge::Healed, Some((None, FaultKind::Drop { .. } | FaultKind::Restart(_)))) => {
-                            Some(Duration::ZERO)
-                        }
+                        (
+                            Edge::Healed,
+                            Some((None, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Failover(_))),
+                        ) => Some(Duration::ZERO),
                         (Edge::Healed, Some((None, _))) => {
                             let title = format!("`{}` is not healed before the end of the run", after.fault);
                             let at = root.key_at(&["faults", &after.fault]);
@@ -387,9 +390,4 @@ fn fill_path(workload: &mut Workload, system: &System) {
     } else if request.path.is_empty() {
         request.path = "/".to_owned();
     }
-}
-
-/// Whether a fault without `for` is over as soon as it has struck.
-pub(super) fn happens_once(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Action { .. })
 }

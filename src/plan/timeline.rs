@@ -140,7 +140,7 @@ impl Page {
         for (name, fault) in &run.faults {
             let from = baseline + fault.planned_at.0;
             let lasts = fault.hold.map(|hold| hold.0);
-            let once = lasts.is_none() && super::resolve::happens_once(&fault.kind);
+            let once = lasts.is_none() && fault.kind.ends_by_itself();
             let to = from + lasts.unwrap_or(if once { Duration::ZERO } else { total.saturating_sub(from) });
             let mark = if plan.no_faults { '┄' } else { '━' };
             row(name, from, to, mark, &describe(fault));
@@ -253,6 +253,14 @@ impl Page {
                     | FaultKind::Restart(nodes) => {
                         add(format!("  {:8} {} ({name})", format!("{}s", fault.kind.name()), describe_nodes(nodes)));
                     }
+                    FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => {
+                        let who = describe_selector(&fault.kind.blackout().unwrap_or(Selector::All));
+                        add(format!("  {:8} every node of {who} ({name})", "kills"));
+                    }
+                    FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
+                        add(format!("  {:8} {} ({name})", "kills", describe_loss(&fault.kind)));
+                    }
+                    FaultKind::Failover(kind) => add(format!("  {:8} a {} failover ({name})", "orders", kind.name())),
                     FaultKind::Action { action, undo } => {
                         add(format!("  runs     {} ({name})", describe_action(action)));
                         add(match undo {
@@ -412,6 +420,12 @@ fn describe(fault: &Fault) -> String {
             format!("{}s {}", fault.kind.name(), describe_nodes(nodes))
         }
         FaultKind::Restart(nodes) => format!("restarts {}, until it is ready again", describe_nodes(nodes)),
+        FaultKind::ZoneDown { zone } => format!("zone {zone} loses its power"),
+        FaultKind::RegionDown { region } => format!("region {region} loses its power"),
+        FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
+            format!("kills {}", describe_loss(&fault.kind))
+        }
+        FaultKind::Failover(kind) => format!("orders a {} failover, until the lab serves again", kind.name()),
         FaultKind::Action { action, .. } => describe_action(action),
     };
     if fault.follow { format!("{what}, following") } else { what }
@@ -460,6 +474,14 @@ fn describe_nodes(fault: &NodeFault) -> String {
     match fault.pick {
         Pick::One => format!("one of {who}"),
         Pick::All => who,
+    }
+}
+
+fn describe_loss(kind: &FaultKind) -> String {
+    match kind.loss() {
+        Some((role, 1)) => format!("one {role} node"),
+        Some((role, count)) => format!("{count} {role} nodes"),
+        None => String::new(),
     }
 }
 

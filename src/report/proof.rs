@@ -55,7 +55,15 @@ pub(super) fn evidence(kind: &str, proof: &Proof) -> String {
 }
 
 fn is_of_nodes(kind: &str) -> bool {
-    matches!(kind, "kill" | "stop" | "pause" | "restart")
+    matches!(
+        kind,
+        "kill" | "stop" | "pause" | "restart" | "zone_down" | "region_down" | "storage_copy_down" | "control_node_down"
+    )
+}
+
+/// Whether the evidence says by itself whom it concerns.
+fn says_whom(kind: &str) -> bool {
+    is_of_nodes(kind) || matches!(kind, "failover" | "exec" | "http" | "manual")
 }
 
 /// What became of the nodes, and what was directed at them: `node-a: gone; 12 connections and 4.21 kB meant for it`.
@@ -66,6 +74,9 @@ fn node_evidence(proof: &Proof) -> String {
     }
     if proof.withheld_bytes > 0 {
         directed.push(say::bytes(proof.withheld_bytes));
+    }
+    if proof.dropped_segments > 0 {
+        directed.push(say::counted(proof.dropped_segments, "segment"));
     }
     let directed = if directed.is_empty() { "nothing".to_owned() } else { say::list(&directed) };
     format!("{}; {directed} meant for it", say::list(&proof.read_back))
@@ -103,9 +114,8 @@ fn line(name: &str, runs: &[(&MeasuredRun, &FaultSpan)]) -> (bool, String) {
     let least = if runs.len() > 1 { "; no run had less" } else { "" };
     let how = fault.mechanism.map(|mechanism| format!(" ({})", mechanism.name())).unwrap_or_default();
     let evidence = evidence(&fault.kind, proof);
-    match is_of_nodes(&fault.kind) {
-        // Which nodes it were stands in the evidence.
-        true => (true, format!("{name}: {evidence}{least}")),
+    match says_whom(&fault.kind) {
+        true => (true, format!("{name}: {evidence}{how}{least}")),
         false => (true, format!("{name} {evidence} on {}{how}{least}", target(&fault.hit))),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::{LinkAction, Target};
 use crate::event::Hit;
 use crate::plan::Action;
-use crate::plan::fault::{Direction, Fault, FaultKind, Links, NodeFault, Pick, Selector};
+use crate::plan::fault::{Direction, Failover, Fault, FaultKind, Links, NodeFault, Pick, Selector};
 use crate::seed::Dice;
 use crate::system::NodeAct;
 use crate::topology::Topology;
@@ -29,6 +29,15 @@ pub(super) enum Aim {
         /// To which.
         nodes: Vec<String>,
     },
+    /// Nodes that lose their power: no link of theirs says a word any more, then they are killed.
+    Blackout {
+        /// Their links.
+        targets: Vec<Target>,
+        /// The nodes.
+        nodes: Vec<String>,
+    },
+    /// An order to the lab to move what serves.
+    Failover(Failover),
     /// Something done outside the run.
     Action {
         /// What.
@@ -46,6 +55,22 @@ impl Aim {
             FaultKind::Pause(nodes) => Aim::nodes(topology, nodes, NodeAct::Pause, dice),
             FaultKind::Stop(nodes) => Aim::nodes(topology, nodes, NodeAct::Stop, dice),
             FaultKind::Restart(nodes) => Aim::nodes(topology, nodes, NodeAct::Restart, dice),
+            FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => {
+                let who = fault.kind.blackout().expect("it says whom it takes");
+                let nodes = topology.select_system(&who);
+                let links = topology.parts().touching(&nodes).into_iter();
+                let targets = links.map(Target::both).collect();
+                Aim::Blackout { targets, nodes: nodes.into_iter().map(str::to_owned).collect() }
+            }
+            FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
+                let (role, count) = fault.kind.loss().expect("it says how many of which role");
+                let mut nodes = topology.parts().of_role(role);
+                while nodes.len() as u64 > count {
+                    nodes.remove(dice.below(nodes.len() as u64) as usize);
+                }
+                Aim::Nodes { act: NodeAct::Kill, nodes: nodes.into_iter().map(str::to_owned).collect() }
+            }
+            FaultKind::Failover(kind) => Aim::Failover(*kind),
             FaultKind::Action { action, undo } => Aim::Action { action: action.clone(), undo: undo.clone() },
             on_links => {
                 let action = LinkAction::of(fault).expect("all others are faults on links");
@@ -61,7 +86,7 @@ impl Aim {
             Aim::Action { action, undo } => {
                 Aim::Action { action: fill(&action)?, undo: undo.as_ref().map(fill).transpose()? }
             }
-            links_or_nodes => links_or_nodes,
+            of_the_run => of_the_run,
         })
     }
 
@@ -69,24 +94,27 @@ impl Aim {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Aim::Links { targets, .. } => targets.is_empty(),
-            Aim::Nodes { nodes, .. } => nodes.is_empty(),
-            Aim::Action { .. } => false,
+            Aim::Nodes { nodes, .. } | Aim::Blackout { nodes, .. } => nodes.is_empty(),
+            Aim::Failover(_) | Aim::Action { .. } => false,
         }
     }
 
-    /// Whom it hits; `places` gives a node's places as clients may name them.
-    pub(super) fn hit(&self, places: impl Fn(&str) -> Vec<String>) -> Hit {
+    /// Whom it hits; `places` gives a node's places as clients may name them, and `serving` are the nodes that serve now.
+    pub(super) fn hit(&self, places: impl Fn(&str) -> Vec<String>, serving: impl FnOnce() -> Vec<String>) -> Hit {
+        let links = |targets: &[Target]| targets.iter().map(|target| target.link.to_string()).collect();
+        let places = |nodes: &[String]| nodes.iter().flat_map(|node| places(node)).collect();
         match self {
-            Aim::Links { targets, nodes, .. } => Hit {
-                links: targets.iter().map(|target| target.link.to_string()).collect(),
-                nodes: Vec::new(),
-                places: nodes.iter().flat_map(|node| places(node)).collect(),
-            },
-            Aim::Nodes { nodes, .. } => Hit {
-                links: Vec::new(),
-                nodes: nodes.clone(),
-                places: nodes.iter().flat_map(|node| places(node)).collect(),
-            },
+            Aim::Links { targets, nodes, .. } => {
+                Hit { links: links(targets), nodes: Vec::new(), places: places(nodes) }
+            }
+            Aim::Nodes { nodes, .. } => Hit { links: Vec::new(), nodes: nodes.clone(), places: places(nodes) },
+            Aim::Blackout { targets, nodes } => {
+                Hit { links: links(targets), nodes: nodes.clone(), places: places(nodes) }
+            }
+            Aim::Failover(_) => {
+                let nodes = serving();
+                Hit { links: Vec::new(), places: places(&nodes), nodes }
+            }
             Aim::Action { .. } => Hit::default(),
         }
     }
@@ -124,6 +152,11 @@ fn struck(kind: &FaultKind, topology: &Topology) -> (Vec<Target>, Vec<String>) {
         | FaultKind::Pause(_)
         | FaultKind::Stop(_)
         | FaultKind::Restart(_)
+        | FaultKind::ZoneDown { .. }
+        | FaultKind::RegionDown { .. }
+        | FaultKind::StorageCopyDown { .. }
+        | FaultKind::ControlNodeDown { .. }
+        | FaultKind::Failover(_)
         | FaultKind::Action { .. } => (Vec::new(), Vec::new()),
     }
 }
@@ -139,4 +172,94 @@ fn cut_off(topology: &Topology, a: &Selector, b: &Selector) -> Vec<String> {
         nodes.extend(topology.select_system(b));
     }
     nodes.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::experiment;
+    use crate::plan::{LabCatalogue, LabDescription, LabError, LabLink, Plan};
+    use crate::seed::Seed;
+
+    /// Three control nodes and two copies in two zones.
+    struct Ring;
+
+    impl LabCatalogue for Ring {
+        fn names(&self) -> Vec<String> {
+            vec!["ring".to_owned()]
+        }
+
+        fn describe(&self, _: &str, _: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
+            let node = |(name, zone, role): (&str, &str, &str)| {
+                let labels = [("zone", zone), ("role", role)];
+                let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned()));
+                (name.to_owned(), IndexMap::from(labels))
+            };
+            let nodes = [
+                ("c1", "1", "control"),
+                ("c2", "2", "control"),
+                ("c3", "2", "control"),
+                ("s1", "1", "storage"),
+                ("s2", "2", "storage"),
+            ];
+            let hop = |from: &str, to: &str| {
+                (format!("{from}-{to}"), LabLink { from: from.to_owned(), to: to.to_owned(), http: true })
+            };
+            Ok(LabDescription {
+                nodes: nodes.into_iter().map(node).collect(),
+                links: [hop("c1", "c2"), hop("c2", "c3"), hop("c1", "s1"), hop("c3", "s2")].into(),
+                entries: vec!["s2".to_owned()],
+                failovers: vec![Failover::Unplanned],
+                ..LabDescription::default()
+            })
+        }
+
+        fn outline(&self, _: &str, _: &IndexMap<String, Value>) -> Option<LabDescription> {
+            None
+        }
+    }
+
+    fn aim(fault: &str, seed: u64) -> Aim {
+        let text = format!(
+            "{{ name: x, system: {{ lab: {{ ring: {{}} }} }}, faults: {{ it: {fault} }}, workloads: {{ users: {{ to: s2,
+             client: {{ http: {{}} }}, arrival: {{ constant: 1/s }}, operation: {{ request: {{}} }},
+             labels: {{ zone: '1' }} }} }} }}"
+        );
+        let parsed = experiment::parse("x.yaml", text, &experiment::Overrides::default());
+        let plan = parsed.and_then(|parsed| Plan::resolve(parsed, &Ring)).unwrap_or_else(|told| panic!("{told}")).plan;
+        let topology = Topology::of(&plan.runs[0], &Ring).unwrap();
+        Aim::of(&plan.runs[0].faults["it"], &topology, &mut Seed(seed).stream("fault/it"))
+    }
+
+    #[test]
+    fn a_zone_without_power_takes_its_nodes_and_every_link_of_theirs_but_no_users() {
+        let Aim::Blackout { targets, nodes } = aim("{ zone_down: { zone: '1' } }", 1) else { panic!() };
+        assert_eq!(nodes, ["c1", "s1"]);
+        let links: Vec<&str> = targets.iter().map(|target| &*target.link).collect();
+        assert_eq!(links, ["c1-c2", "c1-s1"]);
+    }
+
+    #[test]
+    fn so_many_nodes_of_a_role_are_drawn_by_the_seed() {
+        let drawn = |seed| match aim("{ control_node_down: { nodes: 2 } }", seed) {
+            Aim::Nodes { act: NodeAct::Kill, nodes } => nodes,
+            other => panic!("{other:?}"),
+        };
+        let all: Vec<Vec<String>> = (0..20).map(drawn).collect();
+        assert!(all.iter().all(|nodes| nodes.len() == 2 && nodes.iter().all(|node| node.starts_with('c'))), "{all:?}");
+        assert!(all.iter().any(|nodes| nodes != &all[0]), "always the same: {all:?}");
+        assert_eq!(drawn(3), drawn(3));
+        let Aim::Nodes { nodes, .. } = aim("{ storage_copy_down: { copies: 2 } }", 1) else { panic!() };
+        assert_eq!(nodes, ["s1", "s2"]);
+    }
+
+    #[test]
+    fn a_failover_hits_who_serves_then() {
+        let aim = aim("{ failover: unplanned }", 1);
+        let hit = aim.hit(|node| vec![format!("{node}#1")], || vec!["s1".to_owned()]);
+        assert_eq!((hit.nodes, hit.places), (vec!["s1".to_owned()], vec!["s1#1".to_owned()]));
+    }
 }

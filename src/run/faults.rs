@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use tokio::time::sleep;
 
 use super::RunError;
 use super::action::act;
@@ -19,16 +20,21 @@ use super::aside::{aside, in_turn};
 use super::conductor::{Running, Setup};
 use super::in_force::{Doing, InForce, action_proof};
 use super::keeper::{KeeperError, Undo};
-use super::on_nodes::{self, OnNodes, Struck};
+use super::on_nodes::{self, OnNodes, Struck, blackout_proof};
+use crate::backend::{Injection, LinkAction};
 use crate::clock::Moment;
 use crate::event::{Hit, Mechanism, Proof, StopReason, What};
 use crate::experiment::interpolate::UnknownName;
 use crate::plan::Action;
-use crate::plan::fault::Fault;
-use crate::system::{NodeAct, SystemError};
+use crate::plan::fault::{Failover, Fault};
+use crate::system::lab::Order;
+use crate::system::{NodeAct, System, SystemError};
 
 /// How long the way back of an action may take; a lease is longer than its fault by more than that.
 const UNDO_WITHIN: Duration = Duration::from_secs(8);
+
+/// How often a lab is asked whether it serves again.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What the conductor hears of what it had begun.
 pub(super) enum Told {
@@ -86,7 +92,7 @@ impl Running {
             Ok(aim) => aim,
             Err(unknown) => return self.give_up(setup, name, &unknown.to_string()),
         };
-        let hit = aim.hit(|node| self.places(node));
+        let hit = aim.hit(|node| self.places(node), || self.system.serving());
         let injecting = Injecting { name: name.to_owned(), kind: fault.kind.name(), planned, hit };
         if aim.is_empty() {
             let text = format!("fault {name} hits nobody: its selectors match nothing just now");
@@ -118,25 +124,31 @@ impl Running {
                     Err(error) => self.give_up(setup, name, &error.to_string()),
                 }
             }
-            Aim::Nodes { act, nodes } => {
-                let before = on_nodes::incarnations(&self.system, &nodes);
-                let awaited = if act == NodeAct::Restart { before.clone() } else { IndexMap::new() };
-                let on = self.on_nodes(act, &nodes);
-                // Known from now on: a node may be ready again before we hear that it was struck.
-                self.in_force.insert(name.to_owned(), InForce::Nodes { act, nodes, struck: None, awaited });
-                self.schedule.striking(name);
-                self.begun.spawn_blocking(in_turn(async move || {
-                    let struck = on.strike(&before).await;
-                    Told::Struck(injecting, struck)
-                }));
+            Aim::Nodes { act, nodes } => self.strike(injecting, act, nodes, None),
+            Aim::Blackout { targets, nodes } => {
+                // The links first: nobody hears a node die that has lost its power.
+                let (backend, seed, fault) = (self.backend.clone(), setup.plan.seed, name.to_owned());
+                let silenced = aside(move || backend.inject(&fault, &LinkAction::Silent, &targets, seed)).await;
+                match silenced {
+                    Ok(silence) => self.strike(injecting, NodeAct::Kill, nodes, Some(Box::new(silence))),
+                    Err(error) => self.give_up(setup, name, &error.to_string()),
+                }
+            }
+            Aim::Failover(kind) => {
+                let at = self.clock.now();
+                let (done, fault, system) = (self.done.clone(), name.to_owned(), self.system.clone());
+                let tell = move || drop(done.send(fault));
+                let doing = Doing::start(async move { ordered(&system, kind).await }, tell);
+                self.in_force.insert(name.to_owned(), InForce::Action { undo: None, doing });
+                self.injected(setup, injecting, at, at, None, 0);
             }
             Aim::Action { action, undo } => {
                 let at = self.clock.now();
                 // Beside the run, so that guards, other faults and Ctrl-C do not wait for it.
                 let within = fault.hold.map_or(fault.lease.0.saturating_sub(UNDO_WITHIN), |hold| hold.0);
-                let (done, fault) = (self.done.clone(), name.to_owned());
+                let (done, fault, permit) = (self.done.clone(), name.to_owned(), setup.allowance.permit().clone());
                 let tell = move || drop(done.send(fault));
-                let doing = Doing::start(action, within, setup.allowance.permit().clone(), tell);
+                let doing = Doing::start(async move { act(&action, within, &permit).await }, tell);
                 self.in_force.insert(name.to_owned(), InForce::Action { undo, doing });
                 self.injected(setup, injecting, at, at, None, 0);
             }
@@ -165,13 +177,20 @@ impl Running {
                 };
                 self.healed(setup, Healed { at, proof, left, ..healed }).await;
             }
-            InForce::Nodes { act, nodes, struck, awaited } => {
-                let (on, clock) = (self.on_nodes(act, &nodes), self.clock);
+            InForce::Nodes { act, nodes, silence, struck, awaited } => {
+                let (on, backend, clock) = (self.on_nodes(act, &nodes), self.backend.clone(), self.clock);
                 self.schedule.healing(&name);
                 self.begun.spawn_blocking(in_turn(async move || {
+                    let obeyed = struck.as_ref().is_some_and(|struck| struck.obeyed);
                     let mut proof = struck.map(|struck| on.proof(struck)).unwrap_or_default();
                     proof.read_back.extend(awaited.keys().map(|node| format!("{node}: not ready again")));
-                    let left = on.heal().await.iter().map(ToString::to_string).collect();
+                    let mut left: Vec<String> = on.heal().await.iter().map(ToString::to_string).collect();
+                    // The links after their nodes: when somebody reaches these again, they are there.
+                    match silence.map(|silence| backend.heal(*silence)) {
+                        Some(Ok(withheld)) => proof = blackout_proof(obeyed, proof, withheld),
+                        Some(Err(error)) => left.push(error.to_string()),
+                        None => {}
+                    }
                     Told::Healed(Healed { at: clock.now(), proof, left, ..healed })
                 }));
             }
@@ -201,11 +220,15 @@ impl Running {
             Told::Leased(name, Ok(())) => self.schedule.leased(&name),
             Told::Leased(_, Err(error)) => setup.stop.request(StopReason::Keeper, error.to_string()),
             Told::Struck(injecting, Ok(now)) => {
-                let (at, last_hit) = (now.at, now.last_hit);
-                if let Some(InForce::Nodes { struck, .. }) = self.in_force.get_mut(&injecting.name) {
+                let (mut at, last_hit, mut how) = (now.at, now.last_hit, (None, 0));
+                if let Some(InForce::Nodes { struck, silence, .. }) = self.in_force.get_mut(&injecting.name) {
                     *struck = Some(now);
+                    if let Some(silence) = silence {
+                        at = at.min(silence.at);
+                        how = (silence.mechanism, silence.in_flight_bytes);
+                    }
                 }
-                self.injected(setup, injecting, at, last_hit, None, 0);
+                self.injected(setup, injecting, at, last_hit, how.0, how.1);
             }
             Told::Struck(injecting, Err(error)) => {
                 self.in_force.shift_remove(&injecting.name);
@@ -251,6 +274,21 @@ impl Running {
     fn aim(&self, setup: &Setup<'_>, name: &str, fault: &Fault) -> Result<Aim, UnknownName> {
         let mut dice = setup.plan.seed.stream(&format!("fault/{name}"));
         Aim::of(fault, &self.topology, &mut dice).filled(|action: &Action| self.filled(action))
+    }
+
+    /// Begins to do something to nodes.
+    fn strike(&mut self, injecting: Injecting, act: NodeAct, nodes: Vec<String>, silence: Option<Box<Injection>>) {
+        let before = on_nodes::incarnations(&self.system, &nodes);
+        let awaited = if act == NodeAct::Restart { before.clone() } else { IndexMap::new() };
+        let on = self.on_nodes(act, &nodes);
+        self.schedule.striking(&injecting.name);
+        // Known from now on: a node may be ready again before we hear that it was struck.
+        let in_force = InForce::Nodes { act, nodes, silence, struck: None, awaited };
+        self.in_force.insert(injecting.name.clone(), in_force);
+        self.begun.spawn_blocking(in_turn(async move || {
+            let struck = on.strike(&before).await;
+            Told::Struck(injecting, struck)
+        }));
     }
 
     fn on_nodes(&self, act: NodeAct, nodes: &[String]) -> OnNodes {
@@ -318,5 +356,18 @@ impl Running {
         };
         places.extend(self.links.iter().filter_map(leads_there));
         places
+    }
+}
+
+/// Orders a failover and waits until the lab serves again; whether it was done, and what the lab said.
+async fn ordered(system: &System, kind: Failover) -> (bool, String) {
+    match system.order(Order::Failover(kind)).await {
+        Ok(said) => {
+            while !system.ready() {
+                sleep(LOOK_EVERY).await;
+            }
+            (true, said)
+        }
+        Err(refused) => (false, format!("refused: {refused}")),
     }
 }

@@ -1,15 +1,11 @@
 //! A fault in force: what is known of it until it is healed.
 
-use std::time::Duration;
-
 use indexmap::IndexMap;
 use tokio::task::JoinHandle;
 
-use super::action::act;
 use super::on_nodes::Struck;
 use crate::backend::{Injection, Target};
 use crate::event::Proof;
-use crate::permit::Permit;
 use crate::plan::Action;
 use crate::system::NodeAct;
 
@@ -23,12 +19,14 @@ pub(super) enum InForce {
         act: NodeAct,
         /// To which.
         nodes: Vec<String>,
+        /// The silence of their links, where they lost their power.
+        silence: Option<Box<Injection>>,
         /// What came of it; none while it is being done.
         struck: Option<Struck>,
         /// Those that are being restarted and not ready again, each with its incarnation of before.
         awaited: IndexMap<String, u64>,
     },
-    /// Something outside the run, perhaps still being done.
+    /// An order to the lab, or something outside the run; perhaps still being done.
     Action {
         /// The way back.
         undo: Option<Action>,
@@ -57,15 +55,13 @@ impl InForce {
 pub(super) struct Doing(JoinHandle<(bool, String)>);
 
 impl Doing {
-    /// Does it, then calls `done`.
+    /// Does it, then calls `done`; it says whether it went well, and what came of it.
     pub(super) fn start(
-        action: Action,
-        within: Duration,
-        permit: Permit,
+        work: impl Future<Output = (bool, String)> + Send + 'static,
         done: impl FnOnce() + Send + 'static,
     ) -> Doing {
         Doing(tokio::spawn(async move {
-            let ended = act(&action, within, &permit).await;
+            let ended = work.await;
             done();
             ended
         }))

@@ -30,7 +30,7 @@ pub(super) struct Struck {
     /// Their states as read back, in words.
     pub(super) read_back: Vec<String>,
     /// Whether each state is what the act makes of it.
-    obeyed: bool,
+    pub(super) obeyed: bool,
     /// The links that lead there, as their counters stood.
     towards: Vec<(String, LinkCounters)>,
 }
@@ -106,6 +106,11 @@ impl OnNodes {
         }
         (lines, obeyed)
     }
+}
+
+/// The proof of a blackout: every node was gone, and something was directed at it, or withheld on the way.
+pub(super) fn blackout_proof(obeyed: bool, nodes: Proof, links: Proof) -> Proof {
+    Proof { real: obeyed && (nodes.real || links.real), read_back: nodes.read_back, ..links }
 }
 
 /// How often each node has been started or promoted.

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use crate::clock::Moment;
 use crate::plan::RunPlan;
 use crate::plan::fault::{Edge, Fault, FaultKind, Start};
+use crate::plan::system::FAILOVER_WITHIN;
 
 /// A lease that must be in the keeper's journal before its fault strikes is asked for so long ahead.
 ///
@@ -184,12 +185,14 @@ impl Schedule {
 
     /// When a fault in force heals by itself at the latest; none if it lasts to the end of the run.
     ///
-    /// The conductor is told when a restarted node is ready again, and when an action without a way back is done.
+    /// The conductor is told when a restarted node is ready again, when the lab serves after a failover, and when an action
+    /// without a way back is done.
     fn heal_due(&self, fault: &Fault, since: Moment) -> Option<Moment> {
         match (fault.hold, &fault.kind) {
             (Some(hold), _) => Some(since + hold.0),
             (None, FaultKind::Drop { .. }) => Some(since),
             (None, FaultKind::Restart(_)) => Some(since + self.restart_within),
+            (None, FaultKind::Failover(_)) => Some(since + FAILOVER_WITHIN),
             (None, _) => None,
         }
     }

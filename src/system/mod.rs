@@ -25,7 +25,7 @@ use crate::event::{Event, What};
 use crate::experiment::interpolate::UnknownName;
 use crate::plan;
 pub use known::known;
-use lab::Lab;
+use lab::{Lab, Order, Refused};
 use nodes::Nodes;
 pub use nodes::Surroundings;
 
@@ -137,6 +137,30 @@ impl System {
             sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+
+    /// Whether a lab serves now; nobody tells of other systems.
+    pub fn ready(&self) -> bool {
+        match self {
+            System::Lab(lab) => lab.ready(),
+            System::Nodes(_) => true,
+        }
+    }
+
+    /// The nodes whose places serve operations now, as far as the system knows.
+    pub fn serving(&self) -> Vec<String> {
+        match self {
+            System::Lab(lab) => lab.serving(),
+            System::Nodes(_) => Vec::new(),
+        }
+    }
+
+    /// Asks the system itself to do something, as a user would by its API; what it says is under way.
+    pub async fn order(&self, order: Order) -> Result<String, Refused> {
+        match self {
+            System::Lab(lab) => blocking(lab, move |lab| lab.order(order)).await,
+            System::Nodes(_) => Err(Refused::never(format!("nobody here takes the order to do a {order}"))),
+        }
     }
 
     /// Does something to a node; returns when it is done: gone, standing still, stopped.

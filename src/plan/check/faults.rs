@@ -8,9 +8,9 @@ use super::Checker;
 use crate::experiment::decode::Decode;
 use crate::experiment::mistake::{Mistake, Mistakes, quoted};
 use crate::experiment::tree::Node as Tree;
-use crate::plan::fault::{Fault, FaultKind, LinkFault, Links, NodeFault, Selector, Toxic};
+use crate::plan::fault::{Failover, Fault, FaultKind, LinkFault, Links, Selector, Toxic};
 use crate::plan::parts::{LiveLabels, PartKind, Parts};
-use crate::plan::resolve::happens_once;
+use crate::plan::system::System;
 use crate::units::Span;
 
 /// The longest run: a `for` beyond it is a slip of the unit, most likely.
@@ -49,6 +49,12 @@ impl Checker<'_> {
                         "links" => drop(Links::decode(&part.node, told).map(|links| {
                             self.check_fault_links(name, kind, &links);
                         })),
+                        "zone" | "region" => drop(String::decode(&part.node, told).map(|value| {
+                            let labels = [(key.clone(), value)].into_iter().collect();
+                            self.check_selector(&["faults", name, kind], &Selector::Labels(labels));
+                        })),
+                        // A number of nodes.
+                        "nodes" if kind == "control_node_down" => {}
                         "nodes" | "a" | "b" => drop(Selector::decode(&part.node, told).map(|selector| {
                             self.check_selector(&["faults", name, kind, key], &selector);
                         })),
@@ -79,11 +85,15 @@ impl Checker<'_> {
                 let label = "a restart is over when the node is ready again";
                 self.key(&["faults", name, "for"], "a restart has no length", label);
             }
+            Some(_) if matches!(fault.kind, FaultKind::Failover(_)) => {
+                let label = "a failover is over when the lab serves again";
+                self.key(&["faults", name, "for"], "a failover has no length", label);
+            }
             Some(hold) if fault.lease < hold => {
                 let label = format!("shorter than `for: {hold}`");
                 self.at(&["faults", name, "lease"], format!("the lease of `{name}` ends before the fault"), label);
             }
-            None if !happens_once(&fault.kind) && !written("for") && self.run.phases.recovery.0.is_zero() => {
+            None if !fault.kind.ends_by_itself() && !written("for") && self.run.phases.recovery.0.is_zero() => {
                 self.key(
                     &["faults", name],
                     format!("`{name}` is over at once"),
@@ -151,8 +161,15 @@ impl Checker<'_> {
                 }
             }
             FaultKind::Kill(nodes) | FaultKind::Pause(nodes) | FaultKind::Stop(nodes) | FaultKind::Restart(nodes) => {
-                self.check_nodes(name, kind, nodes);
+                self.check_nodes(kind, &path("nodes"), &nodes.nodes);
             }
+            FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => {
+                if let Some(who) = fault.kind.blackout() {
+                    self.check_nodes(kind, &["faults", name, kind], &who);
+                }
+            }
+            FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => self.check_loss(name, kind, fault),
+            FaultKind::Failover(failover) => self.check_failover(name, *failover),
             FaultKind::Action { undo, .. } => self.check_undo(name, kind, undo.is_some()),
         }
     }
@@ -224,15 +241,66 @@ impl Checker<'_> {
         }
     }
 
-    fn check_nodes(&mut self, name: &str, kind: &str, fault: &NodeFault) {
-        let path = ["faults", name, kind, "nodes"];
-        if !self.check_selector(&path, &fault.nodes) {
+    /// Whether the nodes of a lab are there that a loss of some of a role takes.
+    fn check_loss(&mut self, name: &str, kind: &str, fault: &Fault) {
+        let (Some((role, count)), Some(parts)) = (fault.kind.loss(), self.known.whole()) else { return };
+        let there = parts.of_role(role).len() as u64;
+        if there == 0 {
+            let mut roles: Vec<&str> = Vec::new();
+            for role in parts.nodes.values().filter_map(|node| node.labels.get("role")) {
+                roles.extend(Some(role.as_str()).filter(|role| !roles.contains(role)));
+            }
+            let title = format!("`{kind}` finds no node of a lab with the role `{role}`");
+            let label = match roles.is_empty() {
+                true => String::new(),
+                false => format!("roles here: {}", roles.join(", ")),
+            };
+            self.key(&["faults", name, kind], title, label);
+        } else if !(1..=there).contains(&count) {
+            let key = if role == "storage" { "copies" } else { "nodes" };
+            let title = format!("`{kind}` cannot take {count} of the {role} nodes");
+            self.at(&["faults", name, kind, key], title, format!("expected a number from 1 to {there}"));
+        }
+    }
+
+    /// Whether somebody can be ordered to fail over so.
+    fn check_failover(&mut self, name: &str, failover: Failover) {
+        if self.known.whole().is_none() || self.known.failovers.contains(&failover) {
+            return;
+        }
+        let can: Vec<&str> = self.known.failovers.iter().map(|kind| kind.name()).collect();
+        let path = ["faults", name, "failover"];
+        let (title, label) = match &self.run.system {
+            System::Lab { name: lab, .. } if can.is_empty() => {
+                (format!("the lab `{lab}` cannot be ordered to fail over"), String::new())
+            }
+            System::Lab { name: lab, .. } => {
+                let title = format!("the lab `{lab}` knows no {} failover", failover.name());
+                (title, format!("expected `{}`", can.join("` or `")))
+            }
+            System::Nodes { .. } => ("`failover` is an order to a lab".to_owned(), "there is none here".to_owned()),
+        };
+        let mut mistake = self.mistake(&path, title).label(label);
+        if matches!(self.run.system, System::Nodes { .. }) {
+            mistake = mistake.help("ask your own system by an action: `exec`, `http`, `manual`");
+        } else if can.is_empty() {
+            mistake = mistake.help("make it fail over by itself: `kill`, `pause` or `partition` what serves");
+        }
+        self.mistakes.add(mistake);
+    }
+
+    fn check_nodes(&mut self, kind: &str, path: &[&str], selector: &Selector) {
+        if !self.check_selector(path, selector) {
             return;
         }
         let Some(parts) = self.known.whole() else { return };
-        let hit = parts.select(&fault.nodes, &LiveLabels::new());
+        let mut hit = parts.select(selector, &LiveLabels::new());
+        if matches!(kind, "zone_down" | "region_down") {
+            // Users of the zone live through its loss.
+            hit.retain(|node| parts.nodes[*node].kind.is_system());
+        }
         // `all` is every node of the system; whoever is named must be one that the run holds in its hands.
-        let named = !matches!(fault.nodes, Selector::All);
+        let named = !matches!(selector, Selector::All);
         let foreign = hit.iter().find(|node| !parts.nodes[**node].kind.is_managed());
         if let Some(foreign) = foreign.filter(|_| named) {
             let what = parts.nodes[*foreign].kind.name();
@@ -240,10 +308,10 @@ impl Checker<'_> {
                 "`{kind}` cannot reach `{foreign}`: it is {} {what}",
                 if what.starts_with('e') { "an" } else { "a" }
             );
-            let mistake = self.mistake(&path, title).label("expected a process or a node of a lab");
+            let mistake = self.mistake(path, title).label("expected a process or a node of a lab");
             self.mistakes.add(mistake.help("cut its links, or use an action: `exec`, `http`, `manual`"));
         } else if !hit.iter().any(|node| parts.nodes[*node].kind.is_managed()) {
-            self.at(&path, format!("`{kind}` finds no process and no node of a lab"), "");
+            self.at(path, format!("`{kind}` finds no process and no node of a lab"), "");
         }
     }
 

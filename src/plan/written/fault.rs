@@ -9,8 +9,8 @@ use crate::experiment::shape::*;
 use crate::experiment::tree::{Node, Value};
 use crate::plan::Action;
 use crate::plan::fault::{
-    BodyShare, Crossing, Direction, Edge, FaultKind, HttpEffect, HttpFault, Law, LinkFault, Links, Manner, NodeFault,
-    Pick, Selector, Toxic,
+    BodyShare, Crossing, Direction, Edge, Failover, FaultKind, HttpEffect, HttpFault, Law, LinkFault, Links, Manner,
+    NodeFault, Pick, Selector, Toxic,
 };
 use crate::units::{ByteRate, Bytes, Share, Span};
 
@@ -32,8 +32,8 @@ record! {
         at: Option<Span>,
         /// When it strikes: after another fault, such as `cut.healed + 1s` or `cut.injected`.
         after: Option<After>,
-        /// For how long. Default: it happens once (`drop`, an action), lasts until the node is ready again (`restart`), or
-        /// to the end of the run.
+        /// For how long. Default: it happens once (`drop`, an action), lasts until the system is ready again (`restart`,
+        /// `failover`), or to the end of the run.
         hold as "for": Option<Span>,
         /// Selectors resolve again as the system changes, instead of once when it strikes.
         follow: bool = "false",
@@ -300,6 +300,28 @@ choice! {
         stop (nodes: NodeFault) => FaultKind::Stop(nodes),
         /// Stopped in good order and started again at once; in force until it is ready again.
         restart (nodes: NodeFault) => FaultKind::Restart(nodes),
+        /// The power of a zone fails: none of its nodes is heard any more, and all of them are gone; healed by their start.
+        zone_down {
+            /// The value of the label `zone`.
+            zone: String,
+        } => FaultKind::ZoneDown { zone },
+        /// The same with a region.
+        region_down {
+            /// The value of the label `region`.
+            region: String,
+        } => FaultKind::RegionDown { region },
+        /// Storage nodes of a lab are killed, drawn by the seed; healed by their start.
+        storage_copy_down {
+            /// How many.
+            copies: u64 = "1",
+        } => FaultKind::StorageCopyDown { copies },
+        /// Control nodes of a lab are killed, drawn by the seed; healed by their start.
+        control_node_down {
+            /// How many.
+            nodes: u64 = "1",
+        } => FaultKind::ControlNodeDown { nodes },
+        /// The lab is ordered to fail over, as a user would by its API; in force until it serves again.
+        failover (kind: Failover) => FaultKind::Failover(kind),
         /// A program of your own, such as a cloud's failover command.
         exec {
             ..undo: Undo,
@@ -344,6 +366,17 @@ impl Decode for BodyShare {
 
     fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<BodyShare> {
         Share::decode(node, mistakes).map(|share| BodyShare((share.get() * 1000.0).round() as u16))
+    }
+}
+
+words! {
+    Failover, "a failover" {
+        /// A hand-over in good order, as for maintenance.
+        "planned" => Failover::Planned,
+        /// What the system's own API for drills does.
+        "simulated" => Failover::Simulated,
+        /// As if what serves had been lost.
+        "unplanned" => Failover::Unplanned,
     }
 }
 

@@ -69,6 +69,12 @@ impl Fleet {
         self.members.iter().map(|(name, member)| info(name, &lock(member))).collect()
     }
 
+    /// The nodes that have this role now.
+    pub fn in_role(&self, role: &str) -> Vec<String> {
+        let nodes = self.nodes().into_iter().filter(|info| info.role.as_deref() == Some(role));
+        nodes.map(|info| info.name).collect()
+    }
+
     /// Does something to a node; blocks until it is done.
     pub fn apply(&self, node: &str, act: NodeAct) -> Result<(), SystemError> {
         let mut member = self.member(node)?;

@@ -47,12 +47,14 @@ pub trait Lab: fmt::Debug + Send + Sync {
     /// Whether it serves.
     fn ready(&self) -> bool;
 
+    /// The nodes whose places serve operations now: those that a failover takes away.
+    fn serving(&self) -> Vec<String>;
+
     /// The nodes that the probe at the service asks for `/health`.
     fn probed(&self) -> Vec<String>;
 
-    /// Does what a user asks of the system itself, as by its API; blocks until it is under way, and says what is.
-    ///
-    /// A refusal changes nothing.
+    /// Does what a user asks of the system itself, as by its API, and says what; blocks until it is under way, so that
+    /// [`ready`](Self::ready) is true again only when it is done. A refusal changes nothing.
     fn order(&self, order: Order) -> Result<String, Refused> {
         Err(Refused::never(format!("{} cannot be ordered to do a {order}", self.name())))
     }

@@ -9,6 +9,10 @@
 //!
 //! At every moment the standby either has every acknowledged write, or may not be promoted.
 //!
+//! **Why a hand-over loses nothing.** A primary that is to hand over takes nothing new, and says under that version of the
+//! record that the standby has all the rest; until then the standby is not told. So there is no lease to wait for, and
+//! with `commit: async` nothing is left behind either.
+//!
 //! **Why a replaced primary is harmless.** Its writes need the standby, which refuses an older term (fencing); its
 //! reads need a lease, and a standby is promoted only after the last lease that the old primary can hold has ended.
 
@@ -24,6 +28,8 @@ pub struct Controller {
     config: Config,
     watched: [Watched; 2],
     route: Option<Side>,
+    /// When the primary was told to hand over; or when this gateway started with a record that says so.
+    yields_since: Moment,
 }
 
 /// What the gateway knows of one node.
@@ -46,16 +52,20 @@ pub enum Happening {
     TakenOut(Side),
     /// The standby is in it again.
     LetIn(Side),
+    /// The primary hands over.
+    Yields(Side),
+    /// It did not get that far in time, and goes on as primary.
+    Keeps(Side),
 }
 
 impl Controller {
     /// The record at the first start of all.
-    pub const FIRST: Config = Config { version: 1, term: 1, primary: Side::A, standby_in_sync: true };
+    pub const FIRST: Config = Config { version: 1, term: 1, primary: Side::A, standby_in_sync: true, yields: false };
 
     /// A gateway that starts with the record on its disk; it gives every node its full time.
     pub fn new(settings: Settings, config: Config, now: Moment) -> Controller {
         let watched = Watched { detector: Detector::new(settings.detect_after(), now), echo: None };
-        Controller { settings, config, watched: [watched; 2], route: None }
+        Controller { settings, config, watched: [watched; 2], route: None, yields_since: now }
     }
 
     /// The record; who acts writes it to disk before anything that follows from it is sent.
@@ -79,6 +89,25 @@ impl Controller {
         self.config.primary == side && self.route != Some(side) && !self.watched[side as usize].detector.suspect()
     }
 
+    /// Begins to move the service to the standby in good order; the reason where that cannot be.
+    pub fn hand_over(&mut self, now: Moment) -> Result<Vec<Happening>, &'static str> {
+        let (primary, standby) = (self.config.primary, self.config.primary.peer());
+        if self.config.yields {
+            return Err("a hand-over is under way");
+        }
+        if self.route().is_none() {
+            return Err("no primary serves");
+        }
+        if self.watched[standby as usize].detector.suspect() || !self.config.standby_in_sync {
+            return Err("the standby does not have every write");
+        }
+        self.config.version += 1;
+        self.config.yields = true;
+        self.yields_since = now;
+        self.route = None;
+        Ok(vec![Happening::Yields(primary)])
+    }
+
     /// A node answered.
     pub fn heard(&mut self, from: Side, beat: Beat, now: Moment) -> Vec<Happening> {
         let watched = &mut self.watched[from as usize];
@@ -91,7 +120,10 @@ impl Controller {
         if beat.version == self.config.version {
             happenings.extend(self.review_standby(beat));
         }
-        if beat.serving && self.route != Some(from) {
+        // It said so under this very version, so it takes nothing any more: there is no lease to wait for.
+        if self.config.yields && beat.version == self.config.version && !beat.serving && beat.drained {
+            happenings.push(self.promote());
+        } else if beat.serving && !self.config.yields && self.route != Some(from) {
             self.route = Some(from);
             happenings.push(Happening::Redirected(from));
         }
@@ -109,14 +141,12 @@ impl Controller {
             happenings.push(Happening::Detected(primary));
         }
         if self.may_promote(now) {
-            self.config = Config {
-                version: self.config.version + 1,
-                term: self.config.term + 1,
-                primary: standby,
-                standby_in_sync: false,
-            };
-            self.route = None;
-            happenings.push(Happening::Decided(standby));
+            happenings.push(self.promote());
+        }
+        if self.config.yields && now >= self.yields_until() {
+            self.config.version += 1;
+            self.config.yields = false;
+            happenings.push(Happening::Keeps(primary));
         }
         happenings
     }
@@ -128,7 +158,25 @@ impl Controller {
             .iter()
             .filter(|watched| !watched.detector.suspect())
             .map(|watched| watched.detector.deadline());
-        suspicions.chain(self.promotion_due()).min()
+        suspicions.chain(self.promotion_due()).chain(self.config.yields.then(|| self.yields_until())).min()
+    }
+
+    /// A hand-over that takes longer is broken off: nobody serves meanwhile.
+    fn yields_until(&self) -> Moment {
+        self.yields_since + self.settings.detect_after() * 2
+    }
+
+    fn promote(&mut self) -> Happening {
+        let standby = self.config.primary.peer();
+        self.config = Config {
+            version: self.config.version + 1,
+            term: self.config.term + 1,
+            primary: standby,
+            standby_in_sync: false,
+            yields: false,
+        };
+        self.route = None;
+        Happening::Decided(standby)
     }
 
     /// A standby that does not take writes goes out, one that has taken all of them comes in.

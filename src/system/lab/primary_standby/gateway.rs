@@ -95,7 +95,25 @@ impl Gateway {
 
     /// What is left of it after a kill.
     pub fn disk(&self) -> GatewayDisk {
-        GatewayDisk { config: self.lock().config(), incarnation: self.incarnation }
+        GatewayDisk { config: self.record(), incarnation: self.incarnation }
+    }
+
+    /// Begins to move the service to the standby in good order; the reason where that cannot be.
+    pub fn hand_over(&self) -> Result<(), &'static str> {
+        let mut begun = Ok(());
+        let now = self.teller.now();
+        self.decide(|controller| {
+            controller.hand_over(now).unwrap_or_else(|why| {
+                begun = Err(why);
+                Vec::new()
+            })
+        });
+        begun
+    }
+
+    /// The record as it stands.
+    pub fn record(&self) -> Config {
+        self.lock().config()
     }
 
     fn lock(&self) -> MutexGuard<'_, Controller> {
@@ -129,6 +147,10 @@ impl Gateway {
                         note(side, "was taken out of the in-sync set: writes do not wait for it")
                     }
                     Happening::LetIn(side) => note(side, "is in the in-sync set again: writes wait for it"),
+                    Happening::Yields(side) => note(side, "hands over to its standby, as it was ordered to"),
+                    Happening::Keeps(side) => {
+                        note(side, "did not get its writes to the standby in time, and stays primary")
+                    }
                 },
             );
         }

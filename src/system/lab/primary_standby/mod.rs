@@ -24,6 +24,7 @@ pub use settings::{PARAMS, Settings};
 
 use super::params::Resolved;
 use super::{LabKind, hop, labels};
+use crate::plan::fault::Failover;
 use crate::plan::{LabDescription, LabError};
 
 /// The name of this lab.
@@ -68,6 +69,7 @@ fn describe(_params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
         links: [hop(GATEWAY, NODE_A), hop(GATEWAY, NODE_B), hop(NODE_A, NODE_B), hop(NODE_B, NODE_A)].into(),
         entries: [GATEWAY, NODE_A, NODE_B].map(str::to_owned).to_vec(),
         serving: vec![NODE_A.to_owned()],
+        failovers: vec![Failover::Planned],
         ..LabDescription::default()
     })
 }

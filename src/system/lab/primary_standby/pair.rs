@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::gateway::{Gateway, GatewayDisk};
 use super::node::Node;
 use super::protocol::Side;
-use super::replica::Disk;
+use super::replica::{Disk, Role};
 use super::settings::Settings;
 use super::{GATEWAY, NAME, NODE_A, NODE_B};
 use crate::plan::LabDescription;
+use crate::plan::fault::Failover;
 use crate::system::lab::host::Host;
-use crate::system::lab::{Body, Fleet, Ground, Lab, Live};
+use crate::system::lab::{Body, Fleet, Ground, Lab, Live, Order, Refused};
 use crate::system::{SystemError, Teller};
 
 /// A running pair.
@@ -51,10 +53,36 @@ impl Lab for Pair {
         self.gateway.get().is_some_and(|gateway| gateway.ready())
     }
 
+    fn serving(&self) -> Vec<String> {
+        self.fleet.in_role(Role::Primary.name())
+    }
+
     fn probed(&self) -> Vec<String> {
         vec![GATEWAY.to_owned()]
     }
+
+    fn order(&self, order: Order) -> Result<String, Refused> {
+        if order != Order::Failover(Failover::Planned) {
+            return Err(Refused::never(format!("{NAME} knows no {order}")));
+        }
+        let away = || Refused::never("the gateway is not there");
+        let before = self.gateway.get().ok_or_else(away)?.record();
+        self.gateway.get().ok_or_else(away)?.hand_over().map_err(Refused::never)?;
+        loop {
+            let now = self.gateway.get().ok_or_else(away)?.record();
+            if now.term > before.term {
+                return Ok(format!("{} handed over to {}", before.primary.name(), now.primary.name()));
+            }
+            if !now.yields {
+                return Err(Refused::never("the standby did not get every write in time"));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
 }
+
+/// How often a hand-over is looked at; the controller ends it in one way or the other.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 struct NodeBody {

@@ -47,6 +47,8 @@ pub struct Config {
     pub primary: Side,
     /// Whether the other node holds every acknowledged write, so that it may be promoted.
     pub standby_in_sync: bool,
+    /// Whether the primary is to hand over: it takes nothing new, and finishes what it has begun.
+    pub yields: bool,
 }
 
 /// A moment of a node's own clock, by which the gateway shows that it heard the node then.
@@ -82,6 +84,8 @@ pub struct Beat {
     pub joined: bool,
     /// As primary: writes wait for a standby that does not take them.
     pub stalled: bool,
+    /// As primary: the standby has everything that was ever accepted.
+    pub drained: bool,
 }
 
 /// Primary → standby: entries behind `prev`.

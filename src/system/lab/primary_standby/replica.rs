@@ -33,7 +33,7 @@ pub enum Role {
     Promoting,
     /// Serves.
     Primary,
-    /// Is primary as far as it knows, but has no lease and so does not serve.
+    /// Is primary as far as it knows, but does not serve: it has no lease, or is to hand over.
     Fenced,
 }
 
@@ -167,7 +167,7 @@ impl Replica {
         match self.duty {
             Duty::Standby => Role::Standby,
             Duty::Promoting { .. } => Role::Promoting,
-            Duty::Primary(_) if self.licensed(now) => Role::Primary,
+            Duty::Primary(_) if self.licensed(now) && !self.config.is_some_and(|config| config.yields) => Role::Primary,
             Duty::Primary(_) => Role::Fenced,
         }
     }
@@ -246,6 +246,7 @@ impl Replica {
             serving: self.role(now) == Role::Primary,
             joined: follower.is_some_and(|follower| follower.joined),
             stalled: self.stalled(now),
+            drained: follower.is_some_and(|follower| follower.agreed == self.disk.store.last().index),
         }
     }
 

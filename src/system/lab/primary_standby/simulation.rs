@@ -26,6 +26,7 @@ struct Outcome {
     lost: usize,
     stale_reads: usize,
     failovers: usize,
+    handed_over: usize,
     serves_at_the_end: bool,
 }
 
@@ -299,8 +300,12 @@ impl World {
     /// The gateway's record is on disk before anything that follows from it is sent.
     fn decide(&mut self, decide: impl FnOnce(&mut Controller) -> Vec<Happening>) {
         if let Some(controller) = &mut self.controller {
+            let yielded = controller.config().yields;
             let happenings = decide(controller);
             self.record = controller.config();
+            // A primary that yields and is suspect is replaced as any other.
+            let handed_over = yielded && happenings.iter().any(|happening| matches!(happening, Happening::Decided(_)));
+            self.outcome.handed_over += usize::from(handed_over);
             self.outcome.failovers +=
                 happenings.iter().filter(|happening| matches!(happening, Happening::Decided(_))).count();
         }
@@ -331,6 +336,11 @@ impl World {
     fn strike(&mut self) {
         if self.now > FAULTS_END {
             return;
+        }
+        if self.dice.chance(0.4) {
+            // A refusal changes nothing.
+            let now = self.now;
+            self.decide(|controller| controller.hand_over(now).unwrap_or_default());
         }
         let side = if self.dice.chance(0.5) { Side::A } else { Side::B };
         let faults = match self.dice.below(6) {
@@ -412,13 +422,15 @@ fn simulate(commit: Commit, fencing: bool, seeds: std::ops::Range<u64>) -> Vec<(
 
 #[test]
 fn sync_with_fencing_loses_nothing_and_serves_again() {
-    let mut failovers = 0;
+    let (mut failovers, mut handed_over) = (0, 0);
     for (seed, outcome) in simulate(Commit::Sync, true, 0..300) {
         assert_eq!((outcome.lost, outcome.stale_reads), (0, 0), "seed {seed}: {outcome:?}");
         assert!(outcome.serves_at_the_end, "seed {seed}: {outcome:?}");
         assert!(outcome.acknowledged > 200, "seed {seed}: {outcome:?}");
         failovers += outcome.failovers;
+        handed_over += outcome.handed_over;
     }
+    assert!(handed_over > 50, "the drills were not worth the name: {handed_over} in 300 runs");
     assert!(failovers > 100, "the faults were not worth the name: {failovers} failovers in 300 runs");
 }
 

@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::clock::RunClock;
 use crate::event::{Event, Milestone, What};
-use crate::system::lab::Lab;
+use crate::plan::fault::Failover;
 use crate::system::lab::host::Sockets;
 use crate::system::lab::http::Client;
+use crate::system::lab::{Lab, Order};
 use crate::system::{LinkAddresses, NodeAct, Teller};
 
 /// A hop that passes bytes until it is cut; what it holds then is delivered when it heals.
@@ -347,4 +348,30 @@ async fn a_killed_gateway_refuses_and_remembers_who_is_primary() {
     lab.until("ready", |lab| lab.pair.ready()).await;
     assert!(lab.has_role(NODE_B, "primary") && lab.has_role(NODE_A, "standby"));
     assert_eq!(lab.ask(Method::GET, "/kv/k", "").await.unwrap().1, "node-b#2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordered_hand_over_loses_nothing_even_with_async_commit_and_needs_an_able_standby() {
+    let lab = Arc::new(Rig::start(json!({ "commit": "async", "ship_every": "100ms" })).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = lab.writer(Arc::clone(&stop));
+    sleep(Duration::from_millis(300)).await;
+    let order = || {
+        let pair = Arc::clone(&lab.pair);
+        tokio::task::spawn_blocking(move || pair.order(Order::Failover(Failover::Planned)))
+    };
+    assert_eq!(lab.pair.serving(), [NODE_A]);
+    assert_eq!(order().await.unwrap(), Ok("node-a handed over to node-b".to_owned()));
+    lab.until("redirected", |lab| lab.pair.ready()).await;
+    assert_eq!(lab.pair.serving(), [NODE_B]);
+    assert_eq!(lab.milestones().iter().filter(|(milestone, _)| *milestone == Milestone::Detected).count(), 0);
+    sleep(Duration::from_millis(200)).await;
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged = writer.await.unwrap();
+    assert_eq!(lab.missing(&acknowledged).await, 0, "of {}", acknowledged.len());
+    let simulated = lab.pair.order(Order::Failover(Failover::Simulated)).unwrap_err();
+    assert_eq!(simulated.to_string(), "primary-standby knows no simulated failover");
+    lab.act(NODE_A, NodeAct::Kill).await;
+    lab.until("suspect", |lab| lab.pair.order(Order::Failover(Failover::Planned)).is_err()).await;
+    assert_eq!(lab.pair.serving(), [NODE_B], "a refusal changes nothing");
 }
