@@ -12,6 +12,7 @@ pub mod host;
 pub mod parts;
 mod resolve;
 pub mod retry;
+pub mod sql;
 pub mod system;
 pub mod timeline;
 pub mod workload;
@@ -31,6 +32,7 @@ pub use fault::{Fault, FaultKind};
 pub use parts::Parts;
 pub use resolve::Resolved;
 pub use retry::RetryPolicy;
+pub use sql::SqlQuery;
 pub use system::System;
 pub use workload::Workload;
 
@@ -194,15 +196,26 @@ pub struct Guard {
     pub hold: Span,
 }
 
-/// A check of the user's own: a program or a request.
+/// A check of the user's own: a program, a request or a query.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// When it runs. The final one counts for the verdict; default: all three.
     pub when: Vec<CheckWhen>,
     /// What it does.
-    pub action: Action,
+    pub action: CheckAction,
     /// How long it may take. Default 10 s.
     pub timeout: Span,
+}
+
+/// What a check does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckAction {
+    /// Asks a database.
+    Sql(SqlQuery),
+    /// Runs a program, or makes a request.
+    #[serde(untagged)]
+    Act(Action),
 }
 
 /// When a check runs.

@@ -10,7 +10,7 @@ use super::fault::{
 use super::parts::{PartKind, Parts};
 use super::system::{NodeKind, System};
 use super::workload::{Arrival, Client, Operation, Workload};
-use super::{Action, CheckWhen, LabCatalogue, Plan, RetryPolicy, RunPlan};
+use super::{Action, CheckAction, CheckWhen, LabCatalogue, Plan, RetryPolicy, RunPlan};
 use crate::plan::retry::{Jitter, Schedule};
 use crate::units::Span;
 
@@ -281,7 +281,7 @@ impl Page {
                         CheckWhen::Final => "final",
                     })
                     .collect();
-                add(format!("  checks   {} ({})", describe_action(&check.action), when.join(", ")));
+                add(format!("  checks   {} ({})", describe_check(&check.action), when.join(", ")));
             }
         }
         self.section("what it runs and touches");
@@ -490,6 +490,13 @@ fn describe_action(action: &Action) -> String {
         Action::Exec(command) => command.join(" "),
         Action::Http { method, url, .. } => format!("{method} {url}"),
         Action::Manual(step) => format!("a person's step: {step}"),
+    }
+}
+
+fn describe_check(action: &CheckAction) -> String {
+    match action {
+        CheckAction::Act(action) => describe_action(action),
+        CheckAction::Sql(query) => query.to_string(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::permit::Permit;
-use crate::plan::Action;
 use crate::plan::host::Host;
+use crate::plan::{Action, SqlQuery};
 use crate::workload::client::http::tls;
 
 /// How much of an action's output is kept.
@@ -26,6 +26,21 @@ pub(super) async fn act(action: &Action, timeout: Duration, permit: &Permit) -> 
             Action::Manual(step) => (false, format!("left to a person, and not acknowledged: {step}")),
         }
     };
+    within(timeout, doing).await
+}
+
+/// Asks a query and waits for its answer: whether it is the expected one, and what it was.
+pub(super) async fn ask(query: &SqlQuery, timeout: Duration, permit: &Permit) -> (bool, String) {
+    #[cfg(feature = "postgres")]
+    let asking = super::sql::ask(query, permit);
+    #[cfg(not(feature = "postgres"))]
+    let asking =
+        async { (false, format!("{query}: this brownout was built without the feature `postgres` ({permit:?})")) };
+    within(timeout, asking).await
+}
+
+/// As long as it takes, but no longer than that.
+async fn within(timeout: Duration, doing: impl Future<Output = (bool, String)>) -> (bool, String) {
     match tokio::time::timeout(timeout, doing).await {
         Ok(done) => done,
         Err(_) => (false, format!("not done after {}", crate::units::Span(timeout))),
@@ -105,17 +120,24 @@ async fn request(method: &str, url: &str, body: Option<String>, permit: &Permit,
 /// The addresses of a URL's host, each of which must be permitted.
 async fn resolve(url: &str, permit: &Permit) -> Result<(Host, Vec<SocketAddr>), String> {
     let host = Host::of_url(url).ok_or_else(|| format!("`{url}` is no address such as `http://host:port/path`"))?;
+    let addresses = permitted(&host, permit).await?;
+    Ok((host, addresses))
+}
+
+/// A host's addresses, each of which must be permitted.
+pub(super) async fn permitted(host: &Host, permit: &Permit) -> Result<Vec<SocketAddr>, String> {
     let looked_up = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
     let addresses: Vec<SocketAddr> = looked_up.map_err(|error| format!("{}: {error}", host.name))?.collect();
     match addresses.iter().find(|address| !permit.allows(**address)) {
         Some(address) => {
             Err(format!("{address} is outside loopback; name it in the experiment's `allow` and give `--allow-remote`"))
         }
-        None => Ok((host, addresses)),
+        None => Ok(addresses),
     }
 }
 
-fn clip(text: &str) -> String {
+/// As much of an output as is kept.
+pub(super) fn clip(text: &str) -> String {
     let text = text.trim();
     match text.char_indices().nth(OUTPUT) {
         Some((at, _)) => format!("{} …", &text[..at]),

@@ -10,7 +10,7 @@ use crate::permit::{Permit, is_loopback};
 use crate::plan::fault::FaultKind;
 use crate::plan::host::Host;
 use crate::plan::system::System;
-use crate::plan::{Action, Allow, Plan, RunPlan};
+use crate::plan::{Action, Allow, CheckAction, Plan, RunPlan};
 
 /// What a run may reach.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +83,16 @@ fn hosts(run: &RunPlan) -> Vec<(String, Host)> {
             undo.iter().for_each(|undo| add(&format!("the undo of fault `{name}`"), undo));
         }
     }
-    run.checks.iter().for_each(|check| add("a check", &check.action));
+    for check in &run.checks {
+        if let CheckAction::Act(action) = &check.action {
+            add("a check", action);
+        }
+    }
+    let asked = run.checks.iter().filter_map(|check| match &check.action {
+        CheckAction::Sql(query) => query.host(),
+        CheckAction::Act(_) => None,
+    });
+    hosts.extend(asked.map(|host| ("a check".to_owned(), host)));
     hosts
 }
 

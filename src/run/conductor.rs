@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::RunError;
-use super::action::act;
+use super::action::{act, ask};
 use super::allowance::Allowance;
 use super::aside::{aside, came_of, in_turn};
 use super::baseline::{self, JudgeBaseline};
@@ -31,7 +31,7 @@ use crate::backend::{self, Backend};
 use crate::clock::{Moment, RunClock, wall_ns};
 use crate::event::{Event, StopReason, What};
 use crate::experiment::interpolate::{self, UnknownName};
-use crate::plan::{Action, CheckWhen, LabCatalogue, RunPlan};
+use crate::plan::{Action, CheckAction, CheckWhen, LabCatalogue, RunPlan, SqlQuery};
 use crate::proxy::LinkSpec;
 use crate::system::{LinkAddresses, NodeState, Surroundings, System, Teller, known};
 use crate::topology::Topology;
@@ -462,10 +462,20 @@ impl Running {
         aside(move || ticker::tell_counters(&recorder, &*backend)).await;
     }
 
+    /// A text with the addresses of links and nodes filled in.
+    fn fill(&self, text: &str) -> Result<String, UnknownName> {
+        let nodes = self.system.nodes();
+        interpolate::fill(text, |name| known(name, &self.links, &nodes))
+    }
+
+    fn filled_query(&self, query: &SqlQuery) -> Result<SqlQuery, UnknownName> {
+        let (address, text) = (self.fill(&query.address)?, self.fill(&query.query)?);
+        Ok(SqlQuery { address, query: text, ..query.clone() })
+    }
+
     /// An action with the addresses of links and nodes filled in.
     pub(super) fn filled(&self, action: &Action) -> Result<Action, UnknownName> {
-        let nodes = self.system.nodes();
-        let fill = |text: &String| interpolate::fill(text, |name| known(name, &self.links, &nodes));
+        let fill = |text: &String| self.fill(text);
         Ok(match action {
             Action::Exec(command) => Action::Exec(command.iter().map(fill).collect::<Result<_, _>>()?),
             Action::Http { method, url, body } => {
@@ -478,9 +488,16 @@ impl Running {
 
     async fn check(&self, setup: &Setup<'_>, when: CheckWhen) {
         for (index, check) in setup.plan.checks.iter().enumerate().filter(|(_, check)| check.when.contains(&when)) {
-            let (ok, output) = match self.filled(&check.action) {
-                Ok(action) => act(&action, check.timeout.0, setup.allowance.permit()).await,
-                Err(unknown) => (false, unknown.to_string()),
+            let (within, permit) = (check.timeout.0, setup.allowance.permit());
+            let (ok, output) = match &check.action {
+                CheckAction::Act(action) => match self.filled(action) {
+                    Ok(action) => act(&action, within, permit).await,
+                    Err(unknown) => (false, unknown.to_string()),
+                },
+                CheckAction::Sql(query) => match self.filled_query(query) {
+                    Ok(query) => ask(&query, within, permit).await,
+                    Err(unknown) => (false, unknown.to_string()),
+                },
             };
             let when = match when {
                 CheckWhen::Before => "before",

@@ -28,6 +28,8 @@ mod pulse;
 mod recorder;
 mod schedule;
 pub mod secrets;
+#[cfg(feature = "postgres")]
+mod sql;
 mod stop;
 mod ticker;
 mod watch;

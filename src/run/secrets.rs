@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::plan::RunPlan;
 use crate::plan::system::{NodeKind, Secret, System, Value};
 use crate::plan::workload::Operation;
+use crate::plan::{CheckAction, RunPlan};
 
 /// A secret that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -42,22 +42,28 @@ impl Secrets {
                 values.extend(request.headers.values());
             }
         }
-        Secrets::read(values)
+        let values = values.into_iter().filter_map(|value| match value {
+            Value::Secret(secret) => Some(secret),
+            Value::Text(_) => None,
+        });
+        let of_checks = plan.checks.iter().filter_map(|check| match &check.action {
+            CheckAction::Sql(query) => query.password.as_ref(),
+            CheckAction::Act(_) => None,
+        });
+        Secrets::read(values.chain(of_checks))
     }
 
-    /// Reads every secret among these values once.
-    pub fn read<'a>(values: impl IntoIterator<Item = &'a Value>) -> Result<Secrets, SecretError> {
+    /// Reads every one of these secrets once.
+    pub fn read<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Result<Secrets, SecretError> {
         let mut known = Vec::new();
-        for value in values {
-            if let Value::Secret(secret) = value {
-                let (name, text) = (secret_name(secret), read_secret(secret)?);
-                // Writers work on JSON text: the value as it stands there must be found too.
-                let quoted = serde_json::to_string(&text).unwrap_or_default();
-                let escaped = quoted.trim_matches('"').to_owned();
-                known.push((name.clone(), text.clone()));
-                if escaped != text {
-                    known.push((name, escaped));
-                }
+        for secret in secrets {
+            let (name, text) = (secret_name(secret), read(secret)?);
+            // Writers work on JSON text: the value as it stands there must be found too.
+            let quoted = serde_json::to_string(&text).unwrap_or_default();
+            let escaped = quoted.trim_matches('"').to_owned();
+            known.push((name.clone(), text.clone()));
+            if escaped != text {
+                known.push((name, escaped));
             }
         }
         // Longest first, so that a secret within another leaves no rest of it.
@@ -88,7 +94,7 @@ impl Secrets {
 pub fn resolve(value: &Value) -> Result<String, SecretError> {
     match value {
         Value::Text(text) => Ok(text.clone()),
-        Value::Secret(secret) => read_secret(secret),
+        Value::Secret(secret) => read(secret),
     }
 }
 
@@ -99,7 +105,8 @@ fn secret_name(secret: &Secret) -> String {
     }
 }
 
-fn read_secret(secret: &Secret) -> Result<String, SecretError> {
+/// The text of a secret.
+pub fn read(secret: &Secret) -> Result<String, SecretError> {
     match secret {
         Secret::Env(name) => std::env::var(name).map_err(|_| SecretError::NoVariable(name.clone())),
         Secret::File(path) => std::fs::read_to_string(path)
@@ -117,17 +124,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, "s3\"cret\n").unwrap();
-        let value = Value::Secret(Secret::File(path.to_str().unwrap().into()));
-        let secrets = Secrets::read([&value]).unwrap();
+        let secret = Secret::File(path.to_str().unwrap().into());
+        let secrets = Secrets::read([&secret]).unwrap();
         let line = serde_json::json!({ "line": "token s3\"cret was refused" }).to_string();
         assert!(!secrets.conceal(&line).contains("cret was"), "{}", secrets.conceal(&line));
         assert!(secrets.conceal(&line).contains("<secret file "));
-        assert_eq!(resolve(&value).unwrap(), "s3\"cret");
+        assert_eq!(read(&secret).unwrap(), "s3\"cret");
     }
 
     #[test]
     fn a_secret_that_is_not_set_is_named() {
-        let value = Value::Secret(Secret::Env("BROWNOUT_NO_SUCH_SECRET".into()));
-        assert!(Secrets::read([&value]).unwrap_err().to_string().contains("BROWNOUT_NO_SUCH_SECRET"));
+        let secret = Secret::Env("BROWNOUT_NO_SUCH_SECRET".into());
+        assert!(Secrets::read([&secret]).unwrap_err().to_string().contains("BROWNOUT_NO_SUCH_SECRET"));
     }
 }

@@ -7,7 +7,7 @@ use crate::event::StopReason;
 use crate::experiment::expectation::{Expectation, Limit, Op, Phase, Reference, Sign};
 use crate::experiment::metric::Unit;
 use crate::measure::{Doubt, DoubtRule, Measured, MeasuredRun};
-use crate::plan::{Action, CheckWhen, Plan, Require, RunPlan};
+use crate::plan::{Action, CheckAction, CheckWhen, Plan, Require, RunPlan};
 
 /// Floating-point noise below which two figures are the same: 1.1 × 10 ms is 11 ms.
 const NOISE: f64 = 1e-12;
@@ -504,10 +504,11 @@ fn bounds(low: f64, high: f64, said: impl Fn(f64) -> String) -> String {
     }
 }
 
-fn name(action: &Action) -> String {
+fn name(action: &CheckAction) -> String {
     match action {
-        Action::Exec(words) => format!("exec {}", words.join(" ")),
-        Action::Http { method, url, .. } => format!("{method} {url}"),
-        Action::Manual(step) => format!("manual: {step}"),
+        CheckAction::Act(Action::Exec(words)) => format!("exec {}", words.join(" ")),
+        CheckAction::Act(Action::Http { method, url, .. }) => format!("{method} {url}"),
+        CheckAction::Act(Action::Manual(step)) => format!("manual: {step}"),
+        CheckAction::Sql(query) => query.to_string(),
     }
 }

@@ -2,16 +2,26 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+pub mod postgres;
 pub mod tls;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 /// The built binary, without colour and without a keyboard.
 pub fn brownout() -> Command {
     // CI names the release build: it is the one that users run, and a slow generator would void runs.
-    let built = option_env!("CARGO_BIN_EXE_brownout").map(Into::into);
-    let binary = std::env::var_os("BROWNOUT_BIN").or(built).expect("cargo has built the binary");
+    plain(std::env::var_os("BROWNOUT_BIN").unwrap_or_else(built))
+}
+
+/// The build that belongs to these tests.
+fn built() -> OsString {
+    let built: Option<OsString> = option_env!("CARGO_BIN_EXE_brownout").map(Into::into);
+    built.expect("cargo has built the binary")
+}
+
+fn plain(binary: OsString) -> Command {
     let mut command = Command::new(binary);
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
@@ -22,13 +32,16 @@ pub struct Case {
     args: Vec<String>,
     env: Vec<(String, PathBuf)>,
     dir: tempfile::TempDir,
+    /// Not the release build that CI names, but the one that belongs to these tests: with their features.
+    own_build: bool,
 }
 
 impl Case {
     /// `brownout COMMAND FILE`.
     pub fn new(command: &str, file: impl AsRef<Path>) -> Case {
         let args = vec![command.to_owned(), file.as_ref().display().to_string()];
-        Case { args, env: Vec::new(), dir: tempfile::tempdir().expect("a temporary folder can be made") }
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        Case { args, env: Vec::new(), dir, own_build: false }
     }
 
     /// `brownout run FILE --smoke`, or without the overlay where `BROWNOUT_FULL` is set.
@@ -46,6 +59,12 @@ impl Case {
         case
     }
 
+    /// By the build that has the features that these tests were built with.
+    pub fn with_features(mut self) -> Case {
+        self.own_build = true;
+        self
+    }
+
     /// One more argument.
     pub fn arg(mut self, arg: &str) -> Case {
         self.args.push(arg.to_owned());
@@ -60,7 +79,7 @@ impl Case {
 
     /// The command as it will be started, its run folders in a place of its own.
     pub fn command(&self) -> Command {
-        let mut command = brownout();
+        let mut command = if self.own_build { plain(built()) } else { brownout() };
         command.args(&self.args).envs(self.env.iter().cloned()).current_dir(env!("CARGO_MANIFEST_DIR"));
         if self.args[0] == "run" {
             command.arg("--out").arg(self.runs());

@@ -8,7 +8,7 @@ mod permission;
 mod system;
 mod workloads;
 
-use super::{Plan, RunPlan};
+use super::{CheckAction, Plan, RunPlan};
 use crate::experiment::mistake::{At, Mistake, Mistakes, Sources};
 use crate::experiment::tree::Node;
 use crate::experiment::{Axes, decode};
@@ -44,6 +44,23 @@ impl Checker<'_> {
         self.check_faults();
         self.check_permissions();
         self.check_expectations();
+        self.check_features();
+    }
+
+    /// What this program was built without.
+    fn check_features(&mut self) {
+        if cfg!(feature = "postgres") {
+            return;
+        }
+        for (index, check) in self.run.checks.iter().enumerate() {
+            if let CheckAction::Sql(_) = check.action {
+                let mistake = Mistake::new(
+                    self.root.key_at(&["checks", &index.to_string(), "sql"]),
+                    "this brownout was built without the feature `postgres`",
+                );
+                self.mistakes.add(mistake.help("build it with `cargo build --release --features postgres`"));
+            }
+        }
     }
 
     fn check_common(&mut self) {

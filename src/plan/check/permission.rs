@@ -3,6 +3,7 @@
 use super::Checker;
 use crate::experiment::mistake::Mistake;
 use crate::experiment::tree::{Node as Tree, Value};
+use crate::plan::CheckAction;
 use crate::plan::host::Host;
 use crate::plan::system::System;
 
@@ -28,6 +29,19 @@ impl Checker<'_> {
             urls.extend(
                 (0..checks.len()).map(|index| vec!["checks".into(), index.to_string(), "http".into(), "url".into()]),
             );
+        }
+        for (index, check) in self.run.checks.iter().enumerate() {
+            if let CheckAction::Sql(query) = &check.action {
+                let index = index.to_string();
+                let path = ["checks", index.as_str(), "sql", "address"];
+                // One that is filled in at run time has no host yet.
+                match query.host() {
+                    None if !query.address.contains("${") => {
+                        self.at(&path, "this is no address", "expected `host:port`, such as `127.0.0.1:5432`");
+                    }
+                    host => self.check_host(&path, host),
+                }
+            }
         }
         for path in &urls {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();

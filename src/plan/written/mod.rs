@@ -9,7 +9,8 @@ mod workload;
 
 use indexmap::IndexMap;
 
-use super::{Action, Allow, Check, CheckWhen, Guard, Phases, Require, Sla};
+use super::sql::{SqlAnswer, SqlQuery};
+use super::{Action, Allow, Check, CheckAction, CheckWhen, Guard, Phases, Require, Sla};
 use crate::experiment::Axis;
 use crate::experiment::decode::{Decode, Named, Template, misplaced, parsed, word};
 use crate::experiment::interpolate;
@@ -20,6 +21,7 @@ use crate::plan::host::Host;
 use crate::units::{Rate, Share, Span};
 
 pub(super) use fault::{After, WrittenFault};
+use system::SecretReference;
 pub(super) use system::{WrittenKind, WrittenSystem};
 
 /// The experiment as a whole, with none for what is wrong.
@@ -148,16 +150,15 @@ record! {
     } => Guard { abort_if, hold }
 }
 
-/// What a check does.
-struct CheckAction(Action);
-
 choice! {
     /// What a check does.
     CheckAction, "what it does" {
         /// A program with its arguments; exit status 0 is good.
-        exec (command: Vec<Template>) => CheckAction(Action::Exec(texts(command))),
+        exec (command: Vec<Template>) => CheckAction::Act(Action::Exec(texts(command))),
         /// A request; a 2xx answer is good.
-        http (request: ActionRequest) => CheckAction(request.0),
+        http (request: ActionRequest) => CheckAction::Act(request.0),
+        /// A query to a PostgreSQL server; the answer that `expect` names is good. Needs the feature `postgres`.
+        sql (query: SqlQuery) => CheckAction::Sql(query),
     }
 }
 
@@ -184,7 +185,41 @@ record! {
         when: Vec<CheckWhen> = "[before, after, final]",
         /// How long it may take.
         timeout: Span = "10s",
-    } => Check { when, action: action.0, timeout }
+    } => Check { when, action, timeout }
+}
+
+record! {
+    /// A query to a server that speaks PostgreSQL's protocol, without TLS. Each check makes a connection of its own.
+    SqlQuery {
+        /// Where the server is: `host:port`, of a link (`${links.NAME.address}`) or past all links (`${nodes.NAME.address}`).
+        address: Template,
+        /// As whom to ask.
+        user: String,
+        /// Which database to ask.
+        database: String,
+        /// The user's password, as a secret; not needed where the server asks for none.
+        password: Option<SecretReference>,
+        /// The query; of several statements the last one's rows count.
+        query: Template,
+        /// Which answer is good. Without it, any but an error.
+        expect: Option<SqlAnswer>,
+    } => {
+        let (address, query, password) = (address.0, query.0, password.map(|secret| secret.0));
+        SqlQuery { address, user, database, password, query, expect }
+    }
+}
+
+choice! {
+    /// The answer that a query should have. Values are compared as the server writes them; `true` and `false` stand for
+    /// its `t` and `f`, and null for NULL.
+    SqlAnswer, "an answer" {
+        /// One row of one column with this value.
+        value (value: Option<String>) => SqlAnswer::Value(value),
+        /// So many rows.
+        rows (count: u64) => SqlAnswer::Rows(count),
+        /// These rows, each a list of values, in this order.
+        values (rows: Vec<Vec<Option<String>>>) => SqlAnswer::Values(rows),
+    }
 }
 
 words! {

@@ -188,7 +188,7 @@ choice! {
 }
 
 /// A secret by reference.
-struct SecretReference(Secret);
+pub(super) struct SecretReference(pub(super) Secret);
 
 record! {
     /// A value that is read when needed and never written; every writer replaces it by its name.
