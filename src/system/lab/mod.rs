@@ -22,6 +22,7 @@ pub mod order;
 pub mod params;
 pub mod primary_standby;
 pub mod registry;
+pub mod replica_set;
 pub mod store;
 
 use std::fmt;

@@ -36,6 +36,8 @@ pub enum Change {
         /// What.
         item: String,
     },
+    /// Nothing but the beginning of a primary's term.
+    Begin,
 }
 
 /// A change in its place.
@@ -174,6 +176,7 @@ impl Store {
                 list.value.push(item);
                 list.index = index;
             }
+            Change::Begin => {}
         }
         self.last = entry.at;
         self.tail.push_back(entry);

@@ -1,0 +1,152 @@
+//! Who holds copies, and how many of them are enough.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A node's number among all nodes of the lab that can hold a copy, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Id(pub u8);
+
+impl Id {
+    /// For arrays with a place for each node.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A set of nodes; in JSON the list of their numbers.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<Id>", from = "Vec<Id>")]
+pub struct Members(u32);
+
+impl Members {
+    /// The nodes 0 to `count` - 1.
+    pub fn first(count: usize) -> Members {
+        (0..count).map(|id| Id(id as u8)).collect()
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(self, id: Id) -> bool {
+        self.0 & (1 << id.0) != 0
+    }
+
+    /// They and this one.
+    #[must_use]
+    pub fn with(self, id: Id) -> Members {
+        Members(self.0 | 1 << id.0)
+    }
+
+    /// They without this one.
+    #[must_use]
+    pub fn without(self, id: Id) -> Members {
+        Members(self.0 & !(1 << id.0))
+    }
+
+    /// They and those.
+    #[must_use]
+    pub fn and(self, others: Members) -> Members {
+        Members(self.0 | others.0)
+    }
+
+    /// They without those.
+    #[must_use]
+    pub fn except(self, others: Members) -> Members {
+        Members(self.0 & !others.0)
+    }
+
+    /// Each, lowest first.
+    pub fn iter(self) -> impl Iterator<Item = Id> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let lowest = rest.trailing_zeros();
+            (rest != 0).then(|| {
+                rest &= rest - 1;
+                Id(lowest as u8)
+            })
+        })
+    }
+
+    /// How many.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// So many must have a write before it is acknowledged: W.
+    pub fn majority(self) -> usize {
+        self.len() / 2 + 1
+    }
+
+    /// Any so many include one of every majority: N - W + 1.
+    pub fn blocking(self) -> usize {
+        self.len() - self.majority() + 1
+    }
+
+    /// The greatest value that a majority has reached: of index, of moment.
+    pub fn reached<T: Ord>(self, value: impl Fn(Id) -> T) -> Option<T> {
+        let mut values: Vec<T> = self.iter().map(value).collect();
+        values.sort_unstable_by(|a, b| b.cmp(a));
+        if self.is_empty() { None } else { values.into_iter().nth(self.majority() - 1) }
+    }
+}
+
+impl FromIterator<Id> for Members {
+    fn from_iter<I: IntoIterator<Item = Id>>(ids: I) -> Members {
+        ids.into_iter().fold(Members::default(), Members::with)
+    }
+}
+
+impl From<Vec<Id>> for Members {
+    fn from(ids: Vec<Id>) -> Members {
+        ids.into_iter().collect()
+    }
+}
+
+impl From<Members> for Vec<Id> {
+    fn from(members: Members) -> Vec<Id> {
+        members.iter().collect()
+    }
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|id| id.0)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_blocks_meets_every_majority() {
+        for count in 1..=9 {
+            let members = Members::first(count);
+            assert!(members.majority() + members.blocking() > count);
+            assert!(members.majority() + members.blocking() - 1 == count, "and no more than needed are asked");
+        }
+        assert_eq!((Members::first(4).majority(), Members::first(4).blocking()), (3, 2));
+    }
+
+    #[test]
+    fn a_majority_has_reached_the_middle_value() {
+        let index = |id: Id| [9, 4, 7, 2][id.index()];
+        assert_eq!(Members::first(4).reached(index), Some(4));
+        assert_eq!(Members::first(3).reached(index), Some(7));
+        assert_eq!(Members::first(1).reached(index), Some(9));
+        assert_eq!(Members::default().reached(index), None, "nobody is no majority of nobody");
+    }
+
+    #[test]
+    fn in_json_it_is_a_list() {
+        let members: Members = [Id(3), Id(0)].into_iter().collect();
+        assert_eq!(serde_json::to_string(&members).unwrap(), "[0,3]");
+        assert_eq!(serde_json::from_str::<Members>("[0,3]").unwrap(), members);
+    }
+}

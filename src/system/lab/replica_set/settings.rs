@@ -1,0 +1,80 @@
+//! What can be set on a replica set, and what follows from it.
+
+use std::time::Duration;
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Once a majority of the members has it, the primary included.
+    Quorum,
+    /// Once the primary has it. Broken on purpose.
+    Async,
+}
+
+/// The settings of one set; every node of it has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// When a write is acknowledged.
+    pub commit: Commit,
+    /// Whether a replaced primary is kept from serving and from changing its former members. Off is broken on purpose.
+    pub fencing: bool,
+    /// How often the control ring asks each node, and a primary its members.
+    pub heartbeat: Duration,
+    /// So many heartbeats without an answer make a node suspect.
+    pub misses: u32,
+    /// How long a secondary takes to become primary.
+    pub promotion: Duration,
+    /// A member that is suspect for so long is taken out, and a spare takes its place.
+    pub rebuild_after: Duration,
+    /// So long after an ordered failover no other is granted.
+    pub failover_limit: Duration,
+    /// So many copies there should be.
+    pub copies: usize,
+    /// Without spares the set shrinks to no fewer members than this.
+    pub least: usize,
+}
+
+impl Settings {
+    /// Silence for so long makes a node suspect.
+    pub fn detect_after(&self) -> Duration {
+        self.heartbeat * self.misses
+    }
+
+    /// By every answer a member promises its primary for so long that it follows nobody else.
+    pub fn lease(&self) -> Duration {
+        self.heartbeat * self.misses
+    }
+
+    /// A primary writes to each member at least so often, so that its leases go on.
+    pub fn renew_after(&self) -> Duration {
+        self.heartbeat / 2
+    }
+
+    /// An answer is awaited for so long; what is lost once is sent again before the lease ends.
+    pub fn answer_within(&self) -> Duration {
+        self.lease() / 2
+    }
+
+    /// A primary that has held no lease for so long stops being one, so that its members are free for another.
+    pub fn abandon_after(&self) -> Duration {
+        self.lease() * 2
+    }
+}
+
+#[cfg(test)]
+impl Settings {
+    /// What the tests of this folder run with.
+    pub(super) fn for_tests() -> Settings {
+        Settings {
+            commit: Commit::Quorum,
+            fencing: true,
+            heartbeat: Duration::from_millis(50),
+            misses: 4,
+            promotion: Duration::from_millis(60),
+            rebuild_after: Duration::from_millis(200),
+            failover_limit: Duration::from_secs(1),
+            copies: 4,
+            least: 2,
+        }
+    }
+}
