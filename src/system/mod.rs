@@ -2,6 +2,7 @@
 //!
 //! The order of a start: [`System::bind`] (every node has its address) → the run opens a proxy for each link →
 //! [`System::start`] is told each link's address and starts work → [`System::wait_ready`].
+pub mod dns;
 mod known;
 pub mod lab;
 mod nodes;
