@@ -176,6 +176,7 @@ fn run(
         plan: workload(arrival),
         target: address.to_string(),
         endpoint: None,
+        named: None,
         link: Some("bench-nginx".into()),
         seed: Seed(7),
         clock,
@@ -222,6 +223,7 @@ fn workload(arrival: Arrival) -> Workload {
         pool_max_idle: 1024,
         pool_idle_timeout: Span(Duration::from_secs(90)),
         ca: None,
+        resolve: Default::default(),
     };
     Workload {
         to: "nginx".into(),

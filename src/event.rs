@@ -438,6 +438,9 @@ pub struct Hit {
     /// The nodes, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
+    /// The names whose answers it changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// The hit set of `failover_latency`: places (`node#incarnation`) stopped, cut or demoted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<String>,
@@ -463,6 +466,9 @@ pub struct Proof {
     /// Requests matched by an HTTP fault.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub requests: u64,
+    /// Queries answered, or held back, by a DNS fault.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queries: u64,
     /// Bytes that passed after t0 all the same; those given to the kernel before are not among them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub passed_bytes: u64,

@@ -54,6 +54,7 @@ impl LabCatalogue for ManagedSql {
             entries: vec!["gateway".to_owned()],
             serving: vec!["node-a".to_owned()],
             failovers: vec![Failover::Simulated],
+            names: Default::default(),
         })
     }
 

@@ -4,27 +4,7 @@
 
 mod common;
 
-use std::sync::RwLock;
-
-use common::{Case, server};
-
-/// Experiments run side by side, one a test thread; who must be alone waits for all others.
-static LANES: RwLock<()> = RwLock::new(());
-
-/// Runs an experiment that must hold. One that was voided because the harness was late, its load or its faults, is run
-/// again alone, once: these machines are shared.
-fn holds(case: impl Fn() -> Case) -> common::Ran {
-    let first = {
-        let _lane = LANES.read();
-        case().run()
-    };
-    let late = ["started late", "later than planned"].iter().any(|doubt| first.stdout().contains(doubt));
-    if first.code() == Some(5) && late {
-        let _alone = LANES.write();
-        return case().run().exits(0);
-    }
-    first.exits(0)
-}
+use common::{Case, holds, server};
 
 #[test]
 fn quickstart() {

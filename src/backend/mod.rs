@@ -104,7 +104,8 @@ impl LinkAction {
                 LinkAction::Drop { share: *share, reset: *reset, once: fault.hold.is_none() }
             }
             FaultKind::Http(http) => LinkAction::Http(http.clone()),
-            FaultKind::Kill(_)
+            FaultKind::Dns(_)
+            | FaultKind::Kill(_)
             | FaultKind::Pause(_)
             | FaultKind::Stop(_)
             | FaultKind::Restart(_)
@@ -280,6 +281,6 @@ fn proof_of(action: &LinkAction, met: Evidence) -> Proof {
         connections: met.connections,
         requests: met.requests,
         passed_bytes: met.passed_bytes,
-        read_back: Vec::new(),
+        ..Proof::default()
     }
 }

@@ -189,7 +189,7 @@ impl Events {
             kind: "partition".into(),
             planned: ms(at),
             last_hit: ms(at),
-            hit: Hit { links: vec![], nodes: vec![], places },
+            hit: Hit { places, ..Hit::default() },
             mechanism: None,
             in_flight_bytes: 0,
         };

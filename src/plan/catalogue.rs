@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::fault::Failover;
+use super::names::Names;
 
 /// The built-in labs, as far as a plan needs them.
 pub trait LabCatalogue {
@@ -37,6 +38,8 @@ pub struct LabDescription {
     pub serving: Vec<String>,
     /// The failovers that it can be ordered to make.
     pub failovers: Vec<Failover>,
+    /// The names that a workload may use.
+    pub names: Names,
 }
 
 /// A link between two nodes of a lab.

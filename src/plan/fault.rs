@@ -257,6 +257,8 @@ pub enum FaultKind {
     },
     /// A fault on HTTP/1 requests.
     Http(HttpFault),
+    /// A fault on what names mean.
+    Dns(DnsFault),
     /// SIGKILL, or the lab's like; healed by a start.
     Kill(NodeFault),
     /// SIGSTOP, or the lab's like; healed by SIGCONT.
@@ -309,6 +311,7 @@ impl FaultKind {
             FaultKind::Flap { .. } => "flap",
             FaultKind::Drop { .. } => "drop",
             FaultKind::Http(fault) => fault.effect.name(),
+            FaultKind::Dns(fault) => fault.effect.name(),
             FaultKind::Kill(_) => "kill",
             FaultKind::Pause(_) => "pause",
             FaultKind::Stop(_) => "stop",
@@ -492,6 +495,56 @@ impl HttpEffect {
             HttpEffect::Status { .. } => "http_status",
             HttpEffect::Abort { .. } => "http_abort",
             HttpEffect::Delay { .. } => "http_delay",
+        }
+    }
+}
+
+/// A fault on the answers to queries for names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DnsFault {
+    /// Which names; none: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Vec<String>>,
+    /// The share of the queries. Default 100 %.
+    pub share: Share,
+    /// What they are answered.
+    pub effect: DnsEffect,
+}
+
+/// What a query is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DnsEffect {
+    /// There is no such name.
+    NxDomain,
+    /// The server cannot answer.
+    ServFail,
+    /// The truth, later.
+    Slow {
+        /// By so much.
+        by: Span,
+    },
+    /// What was true when the fault struck.
+    Stale,
+    /// Other nodes.
+    Remap {
+        /// These.
+        to: Vec<String>,
+        /// How long this answer may be believed; default: as long as the true one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl: Option<Span>,
+    },
+}
+
+impl DnsEffect {
+    /// The word in files and reports.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            DnsEffect::NxDomain => "dns_nxdomain",
+            DnsEffect::ServFail => "dns_servfail",
+            DnsEffect::Slow { .. } => "dns_slow",
+            DnsEffect::Stale => "dns_stale",
+            DnsEffect::Remap { .. } => "dns_remap",
         }
     }
 }

@@ -9,6 +9,7 @@ mod check;
 pub mod endpoint;
 pub mod fault;
 pub mod host;
+pub mod names;
 pub mod parts;
 mod resolve;
 pub mod retry;
@@ -29,6 +30,7 @@ use crate::units::{Rate, Share, Span};
 pub use catalogue::{LabCatalogue, LabDescription, LabError, LabLink, NoLabs};
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultKind};
+pub use names::{Name, Names};
 pub use parts::Parts;
 pub use resolve::Resolved;
 pub use retry::RetryPolicy;
@@ -118,6 +120,9 @@ pub struct RunPlan {
     pub allow_data_damage: bool,
     /// What is under test.
     pub system: System,
+    /// Names that workloads may use in the place of a node.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub names: Names,
     /// Who uses it, by name.
     pub workloads: IndexMap<String, Workload>,
     /// How long the phases last.

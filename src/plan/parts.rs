@@ -1,9 +1,12 @@
 //! The parts of a run by name: every node with its labels, every link with its ends, and what a selector means.
 
+use std::net::Ipv4Addr;
+
 use indexmap::IndexMap;
 
 use super::endpoint::Endpoint;
 use super::fault::{Crossing, Direction, Selector};
+use super::names::{Names, addresses, dialled};
 use super::system::{Link, Node, NodeKind, System};
 use super::workload::{Client, Workload};
 use super::{LabCatalogue, LabDescription, LabError, RunPlan};
@@ -91,13 +94,14 @@ impl Parts {
             System::Lab { name, params } => Some(labs.describe(name, params)?),
             System::Nodes { .. } => None,
         };
-        Ok(Parts::assemble(&run.system, lab.as_ref(), &run.workloads))
+        Ok(Parts::assemble(&run.system, lab.as_ref(), &run.names, &run.workloads))
     }
 
     /// The parts of a system and its workloads; of a lab, by its description.
     pub(super) fn assemble(
         system: &System,
         lab: Option<&LabDescription>,
+        names: &Names,
         workloads: &IndexMap<String, Workload>,
     ) -> Parts {
         let mut parts = Parts::default();
@@ -106,19 +110,25 @@ impl Parts {
             (System::Lab { .. }, Some(lab)) => parts.add_lab(lab),
             (System::Lab { .. }, None) => {}
         }
+        let addresses = addresses(names);
         for (name, workload) in workloads {
             let labels = workload.labels.clone();
             let node = NodePart { kind: PartKind::Workload, labels, entry: false };
             // A node of the same name is a mistake of the file, and stays what it is.
             parts.nodes.entry(name.clone()).or_insert(node);
-            let link = LinkPart {
-                from: name.clone(),
-                to: workload.to.clone(),
-                listen: "127.0.0.1:0".to_owned(),
-                http: matches!(workload.client, Client::Http(_)) && !speaks_tls(system, &workload.to),
-                workload: true,
-            };
-            parts.links.insert(workload_link(name, &workload.to), link);
+            let by_name = names.contains_key(&workload.to);
+            for to in dialled(names, workload) {
+                // What a name means has an address of its own, which is all that an answer of DNS tells.
+                let host = addresses.get(to).filter(|_| by_name).copied().unwrap_or(Ipv4Addr::LOCALHOST);
+                let link = LinkPart {
+                    from: name.clone(),
+                    to: to.to_owned(),
+                    listen: format!("{host}:0"),
+                    http: matches!(workload.client, Client::Http(_)) && !speaks_tls(system, to),
+                    workload: true,
+                };
+                parts.links.insert(workload_link(name, to), link);
+            }
         }
         let outside: Vec<String> = parts.links.values().map(|link| link.from.clone()).collect();
         for name in outside {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::check::{Checker, Known};
-use super::fault::{Edge, Fault, FaultKind, Start};
+use super::fault::{DnsEffect, DnsFault, Edge, Fault, FaultKind, Start};
+use super::names::Names;
 use super::system::FAILOVER_WITHIN;
 use super::workload::Operation;
 use super::written::{After, Written, WrittenAllow, WrittenFault, WrittenKind, WrittenSystem};
@@ -158,15 +159,20 @@ impl Resolver<'_> {
         };
 
         let mut workloads = written.workloads.map(|workloads| workloads.0).unwrap_or_default();
+        let names = written.system.as_ref().map(|system| system.names.clone()).unwrap_or_default();
         let system = written.system.and_then(|system| self.system(system));
         if let Some((system, _)) = &system {
             workloads.values_mut().for_each(|workload| fill_path(workload, system));
         }
-        let known = Known::of(root, system.as_ref(), &workloads);
         let phases = written.phases.unwrap_or_default();
         let faults = written.faults.map(|faults| faults.0).unwrap_or_default();
         let restart_within = system.as_ref().map_or(Duration::ZERO, |(system, _)| system.restart_within());
         let faults = self.faults(faults, phases, restart_within);
+        let names = match system.as_ref().and_then(|(_, lab)| lab.as_ref()) {
+            Some(lab) => lab.names.clone(),
+            None => with_remaps(names, &faults),
+        };
+        let known = Known::of(root, system.as_ref(), &names, &workloads);
 
         let mut allow = Vec::new();
         let mut allow_data_damage = false;
@@ -186,6 +192,7 @@ impl Resolver<'_> {
             allow_data_damage,
             system: system
                 .map_or(System::Nodes { nodes: IndexMap::new(), links: IndexMap::new() }, |(system, _)| system),
+            names,
             workloads,
             phases,
             faults,
@@ -209,7 +216,7 @@ impl Resolver<'_> {
     /// The system, and the lab's description if it is one whose nodes can be told.
     fn system(&mut self, written: WrittenSystem) -> Option<(System, Option<LabDescription>)> {
         let root = &self.variant.root;
-        let WrittenSystem { kind, links } = written;
+        let WrittenSystem { kind, links, names } = written;
         match kind {
             WrittenKind::Nodes(nodes) => {
                 if nodes.is_empty() && root.find(&["system", "nodes"]).is_some_and(|nodes| nodes.size() <= 1) {
@@ -222,6 +229,10 @@ impl Resolver<'_> {
                 if !links.is_empty() {
                     let at = root.key_at(&["system", "links"]);
                     self.mistakes.add(Mistake::new(at, "a lab brings its own links").label("`links` go with `nodes`"));
+                }
+                if !names.is_empty() {
+                    let at = root.key_at(&["system", "names"]);
+                    self.mistakes.add(Mistake::new(at, "a lab brings its own names").label("`names` go with `nodes`"));
                 }
                 let at = root.key_at(&["system", "lab"]);
                 let mut labs = labs.into_iter();
@@ -380,6 +391,18 @@ impl Resolver<'_> {
         planned.insert(name.to_owned(), at);
         at
     }
+}
+
+/// Names with the nodes that faults will map them to.
+fn with_remaps(mut names: Names, faults: &IndexMap<String, Fault>) -> Names {
+    for fault in faults.values() {
+        let FaultKind::Dns(DnsFault { names: which, effect: DnsEffect::Remap { to, .. }, .. }) = &fault.kind else {
+            continue;
+        };
+        let meant = |name: &String| which.as_ref().is_none_or(|which| which.contains(name));
+        names.iter_mut().filter(|(name, _)| meant(name)).for_each(|(_, name)| name.may_mean(to));
+    }
+    names
 }
 
 /// The path of a request as it is sent: below the URL of the endpoint that it goes to.

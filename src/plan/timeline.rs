@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::fault::{
-    Crossing, Direction, Fault, FaultKind, HttpEffect, LinkFault, Links, Manner, NodeFault, Pick, Selector, Toxic,
+    Crossing, Direction, DnsEffect, DnsFault, Fault, FaultKind, HttpEffect, LinkFault, Links, Manner, NodeFault, Pick,
+    Selector, Toxic,
 };
 use super::parts::{PartKind, Parts};
 use super::system::{NodeKind, System};
-use super::workload::{Arrival, Client, Operation, Workload};
-use super::{Action, CheckAction, CheckWhen, LabCatalogue, Plan, RetryPolicy, RunPlan};
+use super::workload::{Arrival, Client, Operation, Resolve, Workload};
+use super::{Action, CheckAction, CheckWhen, LabCatalogue, Name, Plan, RetryPolicy, RunPlan};
 use crate::plan::retry::{Jitter, Schedule};
 use crate::units::Span;
 
@@ -42,6 +43,7 @@ pub fn render(plan: &Plan, labs: &dyn LabCatalogue) -> String {
             Ok(parts) => page.parts(run, &parts),
             Err(errors) => errors.iter().for_each(|error| page.line(&format!("  {error}"))),
         }
+        page.names(run);
         page.workloads(plan);
         page.touches(plan, run);
         page.ending(plan);
@@ -202,6 +204,17 @@ impl Page {
             };
             let (from, to) = (&link.from, &link.to);
             self.line(&format!("  {name:width$}  {from} → {to}   listens at {listen}   target {target}{speaks}"));
+        }
+    }
+
+    fn names(&mut self, run: &RunPlan) {
+        if run.names.is_empty() {
+            return;
+        }
+        self.section("names: a DNS server inside this process answers them");
+        for (name, Name { to, others, ttl }) in &run.names {
+            let others = if others.is_empty() { String::new() } else { format!("   may mean {}", others.join(", ")) };
+            self.line(&format!("  {name} → {}   for {ttl}{others}", to.join(", ")));
         }
     }
 
@@ -416,6 +429,7 @@ fn describe(fault: &Fault) -> String {
             let share = if http.share.get() < 1.0 { format!(" to {}", http.share) } else { String::new() };
             format!("{effect}{share} on {}", describe_links(&http.links))
         }
+        FaultKind::Dns(dns) => describe_dns(dns),
         FaultKind::Kill(nodes) | FaultKind::Pause(nodes) | FaultKind::Stop(nodes) => {
             format!("{}s {}", fault.kind.name(), describe_nodes(nodes))
         }
@@ -445,6 +459,21 @@ fn describe_toxic(toxic: &Toxic) -> String {
         Toxic::ResetPeer { after } => format!("reset after {after}"),
         Toxic::LimitData { bytes } => format!("a close after {bytes}"),
         Toxic::Corrupt { bytes } => format!("{bytes} of bytes corrupted"),
+    }
+}
+
+fn describe_dns(fault: &DnsFault) -> String {
+    let names = fault.names.as_ref().map_or("every name".to_owned(), |names| names.join(", "));
+    let share = if fault.share.get() < 1.0 { format!(", to {} of queries", fault.share) } else { String::new() };
+    match &fault.effect {
+        DnsEffect::NxDomain => format!("DNS does not know {names}{share}"),
+        DnsEffect::ServFail => format!("DNS fails for {names}{share}"),
+        DnsEffect::Slow { by } => format!("DNS answers {by} later for {names}{share}"),
+        DnsEffect::Stale => format!("DNS tells what {names} meant before{share}"),
+        DnsEffect::Remap { to, ttl } => {
+            let ttl = ttl.map(|ttl| format!(" for {ttl}")).unwrap_or_default();
+            format!("DNS maps {names} to {}{ttl}{share}", to.join(", "))
+        }
     }
 }
 
@@ -507,9 +536,14 @@ fn describe_workload(workload: &Workload) -> String {
         Arrival::Ramp { from, to, over } => format!("{from} to {to} over {over}"),
         Arrival::Users { count, think } => format!("{count} users, {think} between operations"),
     };
-    let client = match workload.client {
-        Client::Http(_) => "http",
-        Client::Tcp(_) => "tcp",
+    let client = match &workload.client {
+        Client::Http(http) => match http.resolve {
+            Resolve::Ttl => "http".to_owned(),
+            Resolve::Every(length) => format!("http, which asks DNS every {length}"),
+            Resolve::Once => "http, which asks DNS once".to_owned(),
+            Resolve::EachAttempt => "http, which asks DNS for each attempt".to_owned(),
+        },
+        Client::Tcp(_) => "tcp".to_owned(),
     };
     let operation = match &workload.operation {
         Operation::Request(request) => format!("{} {}", request.method, request.path),

@@ -10,7 +10,7 @@ use crate::units::{Bytes, Rate, Share, Span};
 /// One workload: a node of its own, and a link `NAME-TO` to the node that it uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
-    /// The node that it uses.
+    /// The node that it uses, or the name.
     pub to: String,
     /// Labels of its own node, such as its zone.
     #[serde(default)]
@@ -54,6 +54,30 @@ pub struct HttpClient {
     /// A PEM file with the authorities to trust; default: those of the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// How long an answer of DNS is believed, where the workload uses a name. Default: as long as the answer says.
+    #[serde(default, skip_serializing_if = "Resolve::is_default")]
+    pub resolve: Resolve,
+}
+
+/// How long a client believes what a name means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolve {
+    /// As long as the answer says.
+    #[default]
+    Ttl,
+    /// So long, whatever the answer says.
+    Every(Span),
+    /// To the end: it asks once, and never again.
+    Once,
+    /// Each attempt asks, and makes a connection of its own.
+    EachAttempt,
+}
+
+impl Resolve {
+    fn is_default(&self) -> bool {
+        *self == Resolve::Ttl
+    }
 }
 
 /// Settings of the `tcp` client.

@@ -20,6 +20,11 @@ pub(super) fn target(hit: &Hit) -> String {
         [one] => parts.push(one.clone()),
         nodes => parts.push(say::counted(nodes.len() as u64, "node")),
     }
+    match hit.names.as_slice() {
+        [] => {}
+        [one] => parts.push(one.clone()),
+        names => parts.push(say::counted(names.len() as u64, "name")),
+    }
     if parts.is_empty() { "nothing".into() } else { say::list(&parts) }
 }
 
@@ -49,6 +54,11 @@ pub(super) fn evidence(kind: &str, proof: &Proof) -> String {
     }
     if proof.requests > 0 {
         parts.push(format!("matched {}", say::counted(proof.requests, "request")));
+    }
+    match proof.queries {
+        0 => {}
+        1 => parts.push("changed the answer to 1 query".into()),
+        queries => parts.push(format!("changed the answers to {queries} queries")),
     }
     parts.extend(proof.read_back.iter().cloned());
     if parts.is_empty() { "nothing arrived that it could act on".into() } else { say::list(&parts) }
@@ -104,7 +114,14 @@ fn line(name: &str, runs: &[(&MeasuredRun, &FaultSpan)]) -> (bool, String) {
         return (false, format!("{name}{variant}: {why}"));
     }
     let strength = |proof: &Proof| {
-        (proof.connections, proof.withheld_bytes, proof.dropped_segments, proof.altered_chunks, proof.requests)
+        (
+            proof.connections,
+            proof.withheld_bytes,
+            proof.dropped_segments,
+            proof.altered_chunks,
+            proof.requests,
+            proof.queries,
+        )
     };
     let weakest = runs
         .iter()
@@ -153,6 +170,8 @@ mod tests {
         assert_eq!(evidence("refuse", &refused), "refused 1 connection");
         let gone = Proof { read_back: vec!["primary-a: gone".into()], ..withheld };
         assert_eq!(evidence("kill", &gone), "primary-a: gone; 61 connections and 4.21 kB meant for it");
+        let queried = Proof { real: true, queries: 12, ..Proof::default() };
+        assert_eq!(evidence("dns_stale", &queried), "changed the answers to 12 queries");
         let idle = Proof { read_back: vec!["a: T".into(), "b: T".into()], ..Proof::default() };
         assert_eq!(evidence("pause", &idle), "a: T and b: T; nothing meant for it");
         assert_eq!(evidence("latency", &Proof::default()), "nothing arrived that it could act on");

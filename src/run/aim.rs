@@ -5,10 +5,13 @@ use std::sync::Arc;
 use crate::backend::{LinkAction, Target};
 use crate::event::Hit;
 use crate::plan::Action;
-use crate::plan::fault::{Direction, Failover, Fault, FaultKind, Links, NodeFault, Pick, Selector};
+use crate::plan::fault::{
+    Direction, DnsEffect, DnsFault, Failover, Fault, FaultKind, Links, NodeFault, Pick, Selector,
+};
 use crate::seed::Dice;
 use crate::system::NodeAct;
 use crate::topology::Topology;
+use crate::units::Share;
 
 /// A fault with its selectors resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,17 @@ pub(super) enum Aim {
     },
     /// An order to the lab to move what serves.
     Failover(Failover),
+    /// Something done to what names mean.
+    Names {
+        /// Which.
+        names: Vec<String>,
+        /// The share of the queries.
+        share: Share,
+        /// What they are answered.
+        effect: DnsEffect,
+        /// Nodes whose places it takes away from users.
+        nodes: Vec<String>,
+    },
     /// Something done outside the run.
     Action {
         /// What.
@@ -72,6 +86,7 @@ impl Aim {
             }
             FaultKind::Failover(kind) => Aim::Failover(*kind),
             FaultKind::Action { action, undo } => Aim::Action { action: action.clone(), undo: undo.clone() },
+            FaultKind::Dns(fault) => Aim::names(topology, fault),
             on_links => {
                 let action = LinkAction::of(fault).expect("all others are faults on links");
                 let (targets, nodes) = struck(on_links, topology);
@@ -95,6 +110,7 @@ impl Aim {
         match self {
             Aim::Links { targets, .. } => targets.is_empty(),
             Aim::Nodes { nodes, .. } | Aim::Blackout { nodes, .. } => nodes.is_empty(),
+            Aim::Names { names, .. } => names.is_empty(),
             Aim::Failover(_) | Aim::Action { .. } => false,
         }
     }
@@ -104,19 +120,30 @@ impl Aim {
         let links = |targets: &[Target]| targets.iter().map(|target| target.link.to_string()).collect();
         let places = |nodes: &[String]| nodes.iter().flat_map(|node| places(node)).collect();
         match self {
-            Aim::Links { targets, nodes, .. } => {
-                Hit { links: links(targets), nodes: Vec::new(), places: places(nodes) }
-            }
-            Aim::Nodes { nodes, .. } => Hit { links: Vec::new(), nodes: nodes.clone(), places: places(nodes) },
+            Aim::Links { targets, nodes, .. } => Hit { links: links(targets), places: places(nodes), ..Hit::default() },
+            Aim::Nodes { nodes, .. } => Hit { nodes: nodes.clone(), places: places(nodes), ..Hit::default() },
             Aim::Blackout { targets, nodes } => {
-                Hit { links: links(targets), nodes: nodes.clone(), places: places(nodes) }
+                Hit { links: links(targets), nodes: nodes.clone(), places: places(nodes), ..Hit::default() }
             }
+            Aim::Names { names, nodes, .. } => Hit { names: names.clone(), places: places(nodes), ..Hit::default() },
             Aim::Failover(_) => {
                 let nodes = serving();
-                Hit { links: Vec::new(), places: places(&nodes), nodes }
+                Hit { places: places(&nodes), nodes, ..Hit::default() }
             }
             Aim::Action { .. } => Hit::default(),
         }
+    }
+
+    /// Who is mapped to others loses its users; whoever else answers, the places are there still.
+    fn names(topology: &Topology, fault: &DnsFault) -> Aim {
+        let names = topology.names(fault.names.as_deref());
+        let mut nodes: Vec<String> = Vec::new();
+        if let DnsEffect::Remap { to, .. } = &fault.effect {
+            let meant = names.iter().flat_map(|name| topology.meant_at_first(name));
+            nodes.extend(meant.filter(|node| !to.contains(node)).cloned());
+        }
+        let names = names.into_iter().map(str::to_owned).collect();
+        Aim::Names { names, share: fault.share, effect: fault.effect.clone(), nodes }
     }
 
     fn nodes(topology: &Topology, fault: &NodeFault, act: NodeAct, dice: &mut Dice) -> Aim {
@@ -148,7 +175,8 @@ fn struck(kind: &FaultKind, topology: &Topology) -> (Vec<Target>, Vec<String>) {
             let nodes = targets.iter().filter_map(served_by).collect();
             (targets, nodes)
         }
-        FaultKind::Kill(_)
+        FaultKind::Dns(_)
+        | FaultKind::Kill(_)
         | FaultKind::Pause(_)
         | FaultKind::Stop(_)
         | FaultKind::Restart(_)

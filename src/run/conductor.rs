@@ -20,6 +20,7 @@ use super::baseline::{self, JudgeBaseline};
 use super::faults::Told;
 use super::in_force::InForce;
 use super::keeper::{self, ANSWER_WITHIN, Keeper, Notice, Undo};
+use super::names::NamedPorts;
 use super::pulse::Pulse;
 use super::recorder::{Listener, Recorder};
 use super::schedule::{Act, Next, Schedule};
@@ -31,12 +32,13 @@ use crate::backend::{self, Backend};
 use crate::clock::{Moment, RunClock, wall_ns};
 use crate::event::{Event, StopReason, What};
 use crate::experiment::interpolate::{self, UnknownName};
-use crate::plan::{Action, CheckAction, CheckWhen, LabCatalogue, RunPlan, SqlQuery};
+use crate::plan::{Action, CheckAction, CheckWhen, LabCatalogue, RunPlan, SqlQuery, Workload};
 use crate::proxy::LinkSpec;
+use crate::system::dns::Dns;
 use crate::system::{LinkAddresses, NodeState, Surroundings, System, Teller, known};
 use crate::topology::Topology;
 use crate::units::Span;
-use crate::workload::{Load, LoadSpec};
+use crate::workload::{ConnOf, Load, LoadSpec, Named, NamedLink};
 
 /// From the end of the preparations to the first operation, so that no first operation is late.
 const RUN_UP: Duration = Duration::from_millis(100);
@@ -117,6 +119,8 @@ pub(super) struct Running {
     pub(super) recorder: Arc<Recorder>,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) system: Arc<System>,
+    /// Who answers for the names of the run, if there are any.
+    pub(super) dns: Option<Arc<Dns>>,
     pub(super) topology: Topology,
     pub(super) news: mpsc::UnboundedReceiver<Event>,
     /// What was begun, each to its end.
@@ -169,6 +173,13 @@ impl Running {
             reveal: Arc::new(|value| super::secrets::resolve(value).map_err(|error| error.to_string())),
         };
         let system = Arc::new(System::bind(&plan.system, surroundings)?);
+        let dns = match plan.names.is_empty() {
+            true => None,
+            false => Some(Arc::new(Dns::serve(&plan.names).map_err(RunError::Names)?)),
+        };
+        if let Some(dns) = &dns {
+            system.name_server(dns);
+        }
         let started = async {
             let links = open_links(&backend, &keeper, &system, &topology, &setup.allowance).await?;
             system.start(&links).await?;
@@ -195,6 +206,7 @@ impl Running {
             recorder,
             backend,
             system,
+            dns,
             topology,
             news,
             begun: JoinSet::new(),
@@ -393,22 +405,25 @@ impl Running {
         let end = begin + plan.load_duration() + OVERTIME;
         for (name, workload) in &plan.workloads {
             let link = crate::plan::parts::workload_link(name, &workload.to);
-            let target = self.links.get(&link).map(ToString::to_string).unwrap_or_default();
-            let backend = self.backend.clone();
-            let on = link.clone();
+            let named = self.named(name, workload, plan);
+            let target = match &named {
+                Some(named) => named.target(),
+                None => self.links.get(&link).map(ToString::to_string).unwrap_or_default(),
+            };
             let allowed = setup.allowance.hosts().iter().map(|allow| allow.max_rate);
             let load = Load::start(LoadSpec {
                 name: name.clone(),
                 plan: workload.clone(),
                 target,
                 endpoint: plan.system.endpoint(&workload.to).cloned(),
-                link: Some(link.as_str().into()),
+                link: named.is_none().then(|| link.as_str().into()),
+                conn_of: self.conn_of(&link),
+                named,
                 seed: plan.seed,
                 clock: self.clock,
                 begin,
                 end,
                 sink: self.recorder.sink(),
-                conn_of: Arc::new(move |peer| backend.connection_from(&on, peer)),
                 permit: setup.allowance.permit().clone(),
                 max_rate: allowed.min_by(|a, b| a.get().total_cmp(&b.get())),
             })?;
@@ -416,6 +431,23 @@ impl Running {
         }
         setup.pulse.update(|beat| beat.doing.clear());
         Ok(())
+    }
+
+    /// Who tells the number of a connection on a link.
+    fn conn_of(&self, link: &str) -> ConnOf {
+        let (backend, link) = (self.backend.clone(), link.to_owned());
+        Arc::new(move |peer| backend.connection_from(&link, peer))
+    }
+
+    /// How a workload reaches what it uses by name; none if that is a node.
+    fn named(&self, workload: &str, plan: &Workload, run: &RunPlan) -> Option<Named> {
+        let (dns, meant) = (self.dns.as_ref()?, run.names.get(&plan.to)?);
+        let link = |node: &str| {
+            let name = crate::plan::parts::workload_link(workload, node);
+            Some(NamedLink { address: *self.links.get(&name)?, conn_of: self.conn_of(&name), name: name.into() })
+        };
+        let links = meant.nodes().filter_map(link).collect();
+        Some(Named { server: dns.address(), name: plan.to.clone(), links })
     }
 
     /// The watch: guards, leases, a recorder that fails, and what the live view and the events need each tick.
@@ -627,13 +659,17 @@ async fn open_links(
     let upstreams: IndexMap<String, String> =
         system.nodes().into_iter().map(|node| (node.name, node.address)).collect();
     let mut addresses = LinkAddresses::new();
+    let by_name = NamedPorts::pick(topology).map_err(RunError::Names)?;
     for (name, link) in &topology.parts().links {
+        let listen = match by_name.of(name) {
+            Some(listen) => listen,
+            None => {
+                link.listen.parse().map_err(|_| RunError::Listen { link: name.clone(), listen: link.listen.clone() })?
+            }
+        };
         let spec = LinkSpec {
             name: name.as_str().into(),
-            listen: link
-                .listen
-                .parse()
-                .map_err(|_| RunError::Listen { link: name.clone(), listen: link.listen.clone() })?,
+            listen,
             upstream: upstreams.get(&link.to).cloned().unwrap_or_default(),
             http: link.http,
             permit: allowance.permit().clone(),

@@ -18,7 +18,7 @@ use super::action::act;
 use super::aim::Aim;
 use super::aside::{aside, in_turn};
 use super::conductor::{Running, Setup};
-use super::in_force::{Doing, InForce, action_proof};
+use super::in_force::{Doing, InForce, action_proof, name_proof};
 use super::keeper::{KeeperError, Undo};
 use super::on_nodes::{self, OnNodes, Struck, blackout_proof};
 use crate::backend::{Injection, LinkAction};
@@ -142,6 +142,13 @@ impl Running {
                 self.in_force.insert(name.to_owned(), InForce::Action { undo: None, doing });
                 self.injected(setup, injecting, at, at, None, 0);
             }
+            Aim::Names { names, share, effect, .. } => {
+                let Some(dns) = &self.dns else { return self.give_up(setup, name, "no name is answered here") };
+                let (at, dice) = (self.clock.now(), setup.plan.seed.stream(&format!("fault/{name}/queries")));
+                dns.strike(name, names, share, &effect, dice);
+                self.in_force.insert(name.to_owned(), InForce::Names);
+                self.injected(setup, injecting, at, at, None, 0);
+            }
             Aim::Action { action, undo } => {
                 let at = self.clock.now();
                 // Beside the run, so that guards, other faults and Ctrl-C do not wait for it.
@@ -193,6 +200,10 @@ impl Running {
                     }
                     Told::Healed(Healed { at: clock.now(), proof, left, ..healed })
                 }));
+            }
+            InForce::Names => {
+                let queries = self.dns.as_ref().map_or(0, |dns| dns.table().heal(&name));
+                self.healed(setup, Healed { proof: name_proof(queries), ..healed }).await;
             }
             InForce::Action { undo: None, doing } => {
                 let (ok, said) = doing.end().await;

@@ -26,6 +26,8 @@ pub(super) enum InForce {
         /// Those that are being restarted and not ready again, each with its incarnation of before.
         awaited: IndexMap<String, u64>,
     },
+    /// Something to what names mean.
+    Names,
     /// An order to the lab, or something outside the run; perhaps still being done.
     Action {
         /// The way back.
@@ -80,6 +82,11 @@ impl Drop for Doing {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// The proof of a fault on names: a query that it answered, or held back.
+pub(super) fn name_proof(queries: u64) -> Proof {
+    Proof { real: queries > 0, queries, ..Proof::default() }
 }
 
 /// The proof of an action: its exit or status code.

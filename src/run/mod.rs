@@ -23,6 +23,7 @@ mod faults;
 mod folder;
 mod in_force;
 pub mod keeper;
+mod names;
 mod on_nodes;
 mod pulse;
 mod recorder;
@@ -68,6 +69,9 @@ pub enum RunError {
         /// As planned.
         listen: String,
     },
+    /// Names have no server, or their links no port.
+    #[error("names cannot be served on loopback")]
+    Names(#[source] io::Error),
     /// A link could not be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),

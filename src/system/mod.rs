@@ -25,6 +25,7 @@ use crate::clock::{Moment, RunClock};
 use crate::event::{Event, What};
 use crate::experiment::interpolate::UnknownName;
 use crate::plan;
+use dns::Dns;
 pub use known::known;
 use lab::{Lab, Order, Refused};
 use nodes::Nodes;
@@ -93,6 +94,13 @@ impl System {
                 Ok(System::Lab(lab::registry::bind(name, params, surroundings.teller)?))
             }
             plan::System::Nodes { nodes, .. } => Ok(System::Nodes(Nodes::bind(nodes, surroundings)?)),
+        }
+    }
+
+    /// Who answers for its names; told before it starts.
+    pub fn name_server(&self, dns: &Arc<Dns>) {
+        if let System::Lab(lab) = self {
+            lab.name_server(dns);
         }
     }
 

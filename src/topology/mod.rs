@@ -5,19 +5,20 @@
 
 use crate::plan::fault::{Crossing, Direction, Links, Selector};
 use crate::plan::parts::{LinkPart, LiveLabels, NodePart, Parts};
-use crate::plan::{LabCatalogue, LabError, RunPlan};
+use crate::plan::{LabCatalogue, LabError, Names, RunPlan};
 
 /// The nodes and links of a run, with the labels that they have now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
     parts: Parts,
+    names: Names,
     live: LiveLabels,
 }
 
 impl Topology {
     /// The topology of a run at its start.
     pub fn of(run: &RunPlan, labs: &dyn LabCatalogue) -> Result<Topology, Vec<LabError>> {
-        Ok(Topology { parts: Parts::of(run, labs)?, live: LiveLabels::new() })
+        Ok(Topology { parts: Parts::of(run, labs)?, names: run.names.clone(), live: LiveLabels::new() })
     }
 
     /// Every node and link.
@@ -67,6 +68,23 @@ impl Topology {
             }
             Links::Between { from, to } => self.parts.between(&self.select(from), &self.select(to)),
         }
+    }
+
+    /// Whether a workload dials this link by a name.
+    pub fn is_dialled_by_name(&self, link: &str) -> bool {
+        let loopback = |listen: &str| listen.starts_with("127.0.0.1:");
+        self.parts.links.get(link).is_some_and(|link| link.workload && !loopback(&link.listen))
+    }
+
+    /// The names that a fault on names means: all that there are, or those of these that there are.
+    pub fn names(&self, wanted: Option<&[String]>) -> Vec<&str> {
+        let names = self.names.keys().filter(|name| wanted.is_none_or(|wanted| wanted.contains(name)));
+        names.map(String::as_str).collect()
+    }
+
+    /// The nodes that a name means at the start.
+    pub fn meant_at_first(&self, name: &str) -> &[String] {
+        self.names.get(name).map_or(&[], |name| &name.to)
     }
 
     /// The links that a partition cuts now, each with the direction of bytes that it withholds.

@@ -237,7 +237,7 @@ impl<C: Client> Flight<C> {
             applied: answer.applied,
             code: answer.code,
             place: answer.place,
-            link: shared.link.clone(),
+            link: open.progress.link().or_else(|| shared.link.clone()),
             conn: open.progress.conn(),
             retry_in: after.retry_in,
             why,

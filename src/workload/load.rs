@@ -18,14 +18,44 @@ use super::{Gauge, Sink};
 use crate::clock::{Moment, RunClock};
 use crate::event::{Event, Outcome, What};
 use crate::permit::Permit;
-use crate::plan::workload::{Arrival, Client as ClientPlan};
+use crate::plan::workload::{Arrival, Client as ClientPlan, HttpClient, Resolve};
 use crate::plan::{Endpoint, Workload};
 use crate::retry::Policy;
 use crate::seed::Seed;
+use crate::system::dns::{self, Keep};
 use crate::units::Rate;
 
 /// From the local address of a connection to its number on its link, as the proxy's accept record has it.
 pub type ConnOf = Arc<dyn Fn(SocketAddr) -> Option<u64> + Send + Sync>;
+
+/// A target that is reached by name.
+#[derive(Clone)]
+pub struct Named {
+    /// The DNS server that is asked.
+    pub server: SocketAddr,
+    /// For what.
+    pub name: String,
+    /// The links to what the name may mean, all at one port.
+    pub links: Vec<NamedLink>,
+}
+
+/// A link at an address that a name may mean.
+#[derive(Clone)]
+pub struct NamedLink {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Who numbers its connections.
+    pub conn_of: ConnOf,
+}
+
+impl Named {
+    /// What is dialled: `name:port`.
+    pub fn target(&self) -> String {
+        format!("{}:{}", self.name, self.links.first().map_or(0, |link| link.address.port()))
+    }
+}
 
 /// What a load is made from.
 #[derive(Clone)]
@@ -38,7 +68,9 @@ pub struct LoadSpec {
     pub target: String,
     /// The endpoint behind the link, if it is one: requests name it, and not the link.
     pub endpoint: Option<Endpoint>,
-    /// Its link's name, for the records.
+    /// How it is reached by name, if it is.
+    pub named: Option<Named>,
+    /// Its link's name, for the records; none if it is reached by name, so that each connection has its own.
     pub link: Option<Arc<str>>,
     /// The run's seed.
     pub seed: Seed,
@@ -149,7 +181,10 @@ impl Load {
             ClientPlan::Http(settings) => {
                 let settings = settings.clone();
                 let spec = spec.clone();
-                Load::with_clients(shared, &spec.clone(), lanes, move || Http::new(&settings, &spec, lanes))
+                let resolver = resolver(&settings, &spec);
+                Load::with_clients(shared, &spec.clone(), lanes, move || {
+                    Http::new(&settings, &spec, resolver.as_ref(), lanes)
+                })
             }
             ClientPlan::Tcp(settings) => {
                 let settings = settings.clone();
@@ -271,6 +306,18 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.shared.cut(self.shared.clock.now());
     }
+}
+
+/// What the threads of a workload share of DNS: a client has one cache.
+fn resolver(settings: &HttpClient, spec: &LoadSpec) -> Option<Arc<dns::Resolver>> {
+    let Named { server, name, .. } = spec.named.as_ref()?;
+    let keep = match settings.resolve {
+        Resolve::Ttl => Keep::Ttl,
+        Resolve::Every(length) => Keep::For(length.0),
+        Resolve::Once => Keep::Forever,
+        Resolve::EachAttempt => Keep::Never,
+    };
+    Some(Arc::new(dns::Resolver::new(*server, name, keep, spec.clock)))
 }
 
 fn lanes(arrival: &Arrival) -> usize {

@@ -37,7 +37,13 @@ fn rate(rate: f64) -> Rate {
 }
 
 fn http() -> Client {
-    Client::Http(HttpClient { connect_timeout: None, pool_max_idle: 64, pool_idle_timeout: Span(MS(90_000)), ca: None })
+    Client::Http(HttpClient {
+        connect_timeout: None,
+        pool_max_idle: 64,
+        pool_idle_timeout: Span(MS(90_000)),
+        ca: None,
+        resolve: Default::default(),
+    })
 }
 
 fn plan(client: Client, operation: Operation) -> Workload {
@@ -61,6 +67,7 @@ fn spec(plan: Workload, target: SocketAddr, length: Duration, sink: &Arc<Kept>) 
         plan,
         target: target.to_string(),
         endpoint: None,
+        named: None,
         link: Some("w-db".into()),
         seed: Seed(7),
         clock,

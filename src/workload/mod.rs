@@ -29,7 +29,7 @@ mod timer;
 use crate::event::Attempt;
 
 pub use gauge::{Gauge, GeneratorHealth, Window};
-pub use load::{ConnOf, Load, LoadError, LoadSpec};
+pub use load::{ConnOf, Load, LoadError, LoadSpec, Named, NamedLink};
 
 /// Where finished attempts go.
 ///

@@ -72,6 +72,7 @@ impl Case {
                 pool_max_idle: 1,
                 pool_idle_timeout: Span(MS(1)),
                 ca: None,
+                resolve: Default::default(),
             }),
             arrival: Arrival::Constant(Rate::per_second(10.0).unwrap()),
             operation: Operation::Register(Register { keys: 1, reads: Share::NONE }),

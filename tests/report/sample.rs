@@ -271,6 +271,7 @@ fn plan() -> Plan {
         allow: Vec::new(),
         allow_data_damage: false,
         system: System::Lab { name: "primary-standby".into(), params: IndexMap::new() },
+        names: IndexMap::new(),
         workloads: IndexMap::new(),
         phases: Phases::default(),
         faults: IndexMap::new(),
@@ -405,7 +406,7 @@ fn run(name: &str, policy: Policy) -> MeasuredRun {
         last_hit: Moment(INJECTED + 140_000),
         removal_planned: Some(Moment(INJECTED + 3_000 * MS)),
         healed: Some(Moment(HEALED)),
-        hit: Hit { links: links.clone(), nodes: vec!["db-a".into()], places: vec!["db-a#1".into()] },
+        hit: Hit { links: links.clone(), nodes: vec!["db-a".into()], places: vec!["db-a#1".into()], ..Hit::default() },
         mechanism: Some(Mechanism::KernelDrop),
         in_flight_bytes: 218,
         proof: Some(Proof {

@@ -8,7 +8,7 @@ use crate::experiment::metric::{Metric, Needs, Scope};
 use crate::experiment::mistake::{Mistake, quoted};
 use crate::experiment::tree::{Node as Tree, Value};
 use crate::plan::Require;
-use crate::plan::fault::FaultKind;
+use crate::plan::fault::{DnsEffect, FaultKind};
 use crate::plan::system::System;
 use crate::plan::workload::{Arrival, Workload};
 
@@ -198,8 +198,11 @@ impl Checker<'_> {
             self.mistakes.add(Mistake::new(at, title).label(format!("it needs {lacks}")));
             return false;
         }
-        // An action's hit set is nothing that the run knows.
-        let hits = |kind: &FaultKind| !matches!(kind, FaultKind::Action { .. });
+        // An action's hit set is nothing that the run knows, and DNS takes a place away only by telling another.
+        let hits = |kind: &FaultKind| match kind {
+            FaultKind::Dns(dns) => matches!(dns.effect, DnsEffect::Remap { .. }),
+            kind => !matches!(kind, FaultKind::Action { .. }),
+        };
         let unread = self.run.faults.len() < declared_faults;
         if metric == Metric::FailoverLatency && !unread && !self.run.faults.values().any(|fault| hits(&fault.kind)) {
             let at = self.part(path, metric_range(text, metric));

@@ -160,6 +160,7 @@ impl Checker<'_> {
                     self.key(&["faults", name, kind], format!("no link crosses the partition `{name}`"), label);
                 }
             }
+            FaultKind::Dns(dns) => self.check_dns(name, kind, dns),
             FaultKind::Kill(nodes) | FaultKind::Pause(nodes) | FaultKind::Stop(nodes) | FaultKind::Restart(nodes) => {
                 self.check_nodes(kind, &path("nodes"), &nodes.nodes);
             }

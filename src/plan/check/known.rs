@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use crate::experiment::tree::Node as Tree;
 use crate::plan::fault::Failover;
+use crate::plan::names::{Names, dialled_as};
 use crate::plan::parts::{LinkPart, NodePart, PartKind, Parts, workload_link};
 use crate::plan::system::System;
 use crate::plan::{LabDescription, Workload};
@@ -34,11 +35,12 @@ impl Known {
     pub(in crate::plan) fn of(
         root: &Tree,
         system: Option<&(System, Option<LabDescription>)>,
+        names: &Names,
         workloads: &IndexMap<String, Workload>,
     ) -> Known {
         let none = System::Nodes { nodes: IndexMap::new(), links: IndexMap::new() };
         let (read, lab) = system.map_or((&none, None), |(system, lab)| (system, lab.as_ref()));
-        let parts = Parts::assemble(read, lab, workloads);
+        let parts = Parts::assemble(read, lab, names, workloads);
         let mut known = Known {
             parts,
             open_nodes: false,
@@ -72,9 +74,10 @@ impl Known {
             Some(None) => known.open_all(),
             Some(Some(written)) => {
                 for (name, entry) in written.iter().filter(|(name, _)| !workloads.contains_key(*name)) {
-                    known.add_workload(name, &entry.node);
+                    known.add_workload(name, names, &entry.node);
                 }
-                let is_entry = |to: &str| known.parts.nodes.get(to).is_some_and(|node| node.entry);
+                let is_entry =
+                    |to: &str| names.contains_key(to) || known.parts.nodes.get(to).is_some_and(|node| node.entry);
                 let astray = written.iter().filter(|(_, entry)| !text(&entry.node, "to").is_some_and(is_entry));
                 known.astray = astray.map(|(name, _)| name.clone()).collect();
             }
@@ -110,11 +113,13 @@ impl Known {
         self.add(name, kind, true, written);
     }
 
-    fn add_workload(&mut self, name: &str, written: &Tree) {
+    fn add_workload(&mut self, name: &str, names: &Names, written: &Tree) {
         self.add(name, PartKind::Workload, false, written);
         if let Some(to) = text(written, "to") {
             let http = written.find(&["client", "tcp"]).is_none();
-            self.parts.links.insert(workload_link(name, to), link(name, to, http));
+            for to in dialled_as(names, to) {
+                self.parts.links.insert(workload_link(name, to), link(name, to, http));
+            }
         }
     }
 

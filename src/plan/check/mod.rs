@@ -4,6 +4,7 @@ mod endpoints;
 mod expect;
 mod faults;
 mod known;
+mod names;
 mod permission;
 mod system;
 mod workloads;
@@ -40,6 +41,7 @@ impl Checker<'_> {
         self.check_common();
         self.check_system();
         self.check_endpoints();
+        self.check_names();
         self.check_workloads();
         self.check_faults();
         self.check_permissions();

@@ -7,7 +7,7 @@ use crate::experiment::mistake::{Mistake, quoted};
 use crate::experiment::tree::Node as Tree;
 use crate::plan::parts::PartKind;
 use crate::plan::retry::{Jitter, RetryPolicy, Schedule};
-use crate::plan::workload::{Arrival, Client, Operation, Workload};
+use crate::plan::workload::{Arrival, Client, Operation, Resolve, Workload};
 
 impl Checker<'_> {
     pub(super) fn check_workloads(&mut self) {
@@ -40,7 +40,8 @@ impl Checker<'_> {
 
     fn check_target(&mut self, name: &str, to: &str) {
         let parts = &self.known.parts;
-        let entries = || parts.nodes.iter().filter(|(_, node)| node.entry).map(|(name, _)| name.as_str());
+        let nodes = || parts.nodes.iter().filter(|(_, node)| node.entry).map(|(name, _)| name.as_str());
+        let entries = || nodes().chain(self.run.names.keys().map(String::as_str));
         if self.known.open_nodes || entries().any(|entry| entry == to) {
             return;
         }
@@ -50,7 +51,11 @@ impl Checker<'_> {
             _ => format!("no node is called {}", quoted(to)),
         };
         let mistake = self.mistake(&["workloads", name, "to"], title);
-        self.mistakes.add(mistake.known(to, "nodes that a workload may use", entries()));
+        let what = match self.run.names.is_empty() {
+            true => "nodes that a workload may use",
+            false => "nodes and names that a workload may use",
+        };
+        self.mistakes.add(mistake.known(to, what, entries()));
     }
 
     fn check_client(&mut self, name: &str, workload: &Workload) {
@@ -61,6 +66,19 @@ impl Checker<'_> {
                 .label("expected `echo: {}`")
                 .help(format!("`client: {{ http: {{}} }}` has `{operation}`"));
             self.mistakes.add(mistake);
+        }
+        let named = self.run.names.contains_key(&workload.to);
+        match &workload.client {
+            Client::Tcp(_) if named => {
+                let title = format!("the `tcp` client does not resolve `{}`", workload.to);
+                self.at(&["workloads", name, "client"], title, "expected `http: {}`");
+            }
+            Client::Http(http) if !named && http.resolve != Resolve::Ttl => {
+                let title = format!("`resolve` has no effect: `{}` is no name", workload.to);
+                let mistake = self.mistake(&["workloads", name, "client", "http", "resolve"], title);
+                self.mistakes.add(mistake.warning());
+            }
+            _ => {}
         }
         if let Operation::Request(request) = &workload.operation {
             for (header, value) in &request.headers {

@@ -2,15 +2,15 @@
 
 use indexmap::IndexMap;
 
-use super::{ActionRequest, Method, ruled, texts};
+use super::{ActionRequest, Method, OneOrMore, ruled, texts};
 use crate::experiment::decode::{Decode, Template, misplaced, parsed};
 use crate::experiment::mistake::Mistakes;
 use crate::experiment::shape::*;
 use crate::experiment::tree::{Node, Value};
 use crate::plan::Action;
 use crate::plan::fault::{
-    BodyShare, Crossing, Direction, Edge, Failover, FaultKind, HttpEffect, HttpFault, Law, LinkFault, Links, Manner,
-    NodeFault, Pick, Selector, Toxic,
+    BodyShare, Crossing, Direction, DnsEffect, DnsFault, Edge, Failover, FaultKind, HttpEffect, HttpFault, Law,
+    LinkFault, Links, Manner, NodeFault, Pick, Selector, Toxic,
 };
 use crate::units::{ByteRate, Bytes, Share, Span};
 
@@ -133,6 +133,28 @@ impl OnRequests {
     fn with(self, effect: HttpEffect) -> FaultKind {
         let OnRequests { links, method, path, share, first } = self;
         FaultKind::Http(HttpFault { links, method: method.map(|method| method.0), path, share, first, effect })
+    }
+}
+
+/// The settings that every fault on names takes.
+struct OnNames {
+    names: Option<OneOrMore>,
+    share: Share,
+}
+
+record! {
+    /// Settings that faults on names share.
+    OnNames {
+        /// Which names of `system.names`, or of the lab. Default: all of them.
+        names: Option<OneOrMore>,
+        /// The share of the queries.
+        share: Share = "100%",
+    } => OnNames { names, share }
+}
+
+impl OnNames {
+    fn with(self, effect: DnsEffect) -> FaultKind {
+        FaultKind::Dns(DnsFault { names: self.names.map(|names| names.0), share: self.share, effect })
     }
 }
 
@@ -292,6 +314,32 @@ choice! {
             /// For so long.
             by: Span,
         } => on.with(HttpEffect::Delay { by }),
+        /// Queries are answered that there is no such name.
+        dns_nxdomain {
+            ..on: OnNames,
+        } => on.with(DnsEffect::NxDomain),
+        /// Queries are answered that the server cannot answer.
+        dns_servfail {
+            ..on: OnNames,
+        } => on.with(DnsEffect::ServFail),
+        /// Queries are answered late.
+        dns_slow {
+            ..on: OnNames,
+            /// By so much.
+            by: Span,
+        } => on.with(DnsEffect::Slow { by }),
+        /// Queries are answered with what was true when the fault struck.
+        dns_stale {
+            ..on: OnNames,
+        } => on.with(DnsEffect::Stale),
+        /// Names mean other nodes.
+        dns_remap {
+            ..on: OnNames,
+            /// The node, or the nodes.
+            to: OneOrMore,
+            /// How long this answer may be believed. Default: as long as the true one.
+            ttl: Option<Span>,
+        } => on.with(DnsEffect::Remap { to: to.0, ttl }),
         /// SIGKILL, or the lab's like; healed by a start.
         kill (nodes: NodeFault) => FaultKind::Kill(nodes),
         /// SIGSTOP, or the lab's like; healed by SIGCONT.

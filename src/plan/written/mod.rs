@@ -341,6 +341,28 @@ ruled! {
     };
 }
 
+/// A text, or a list of some.
+pub(super) struct OneOrMore(pub(super) Vec<String>);
+
+impl Decode for OneOrMore {
+    fn shape() -> Shape {
+        Shape::Either(vec![String::shape(), Shape::List(String::shape)])
+    }
+
+    fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<OneOrMore> {
+        match &node.value {
+            _ if node.is_null() => {}
+            Value::Scalar(_) => return String::decode(node, mistakes).map(|one| OneOrMore(vec![one])),
+            Value::List(list) if !list.is_empty() => {
+                let texts = Vec::<String>::decode(node, mistakes)?;
+                return (texts.len() == list.len()).then_some(OneOrMore(texts));
+            }
+            _ => {}
+        }
+        neither(node, "a text or a list of texts", mistakes)
+    }
+}
+
 /// A node that is neither of the kinds that a type may be written as.
 fn neither<T>(node: &Node, expected: &str, mistakes: &mut Mistakes) -> Option<T> {
     mistakes.add(misplaced(node, expected));

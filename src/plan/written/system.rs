@@ -2,13 +2,14 @@
 
 use indexmap::IndexMap;
 
-use super::{neither, ruled, texts};
+use super::{OneOrMore, neither, ruled, texts};
 use crate::event::Milestone;
 use crate::experiment::decode::{Decode, Named, Template, parsed, scalar};
 use crate::experiment::mistake::{Mistake, Mistakes};
 use crate::experiment::shape::*;
 use crate::experiment::tree::Node as Tree;
 use crate::plan::endpoint::{Endpoint, EndpointError};
+use crate::plan::names::{Name, Names};
 use crate::plan::system::{Link, LogMilestone, Node, NodeKind, Probe, Process, Ready, ReadyWhen, Secret, Stop, Value};
 use crate::units::Span;
 
@@ -16,6 +17,7 @@ use crate::units::Span;
 pub(in crate::plan) struct WrittenSystem {
     pub(in crate::plan) kind: WrittenKind,
     pub(in crate::plan) links: IndexMap<String, Link>,
+    pub(in crate::plan) names: Names,
 }
 
 /// What a system is.
@@ -42,7 +44,20 @@ record! {
         ..kind: WrittenKind,
         /// The links between nodes, by name; each is a proxy of its own. Workloads bring theirs, called `WORKLOAD-TO`.
         links: Named<Link>,
-    } => WrittenSystem { kind, links: links.0 }
+        /// Names that workloads may use in the place of a node. A DNS server inside the run answers them, and `dns_…`
+        /// faults are about them; a lab brings its own.
+        names: Names,
+    } => WrittenSystem { kind, links: links.0, names }
+}
+
+record! {
+    /// What a name means. A workload that uses it has a link to each node that it may mean.
+    Name {
+        /// The node, or the nodes.
+        to: OneOrMore,
+        /// How long an answer may be believed: whole seconds, parts of one count as one.
+        ttl: Span = "5s",
+    } => Name { to: to.0, others: Vec::new(), ttl }
 }
 
 record! {

@@ -10,7 +10,7 @@ use crate::experiment::shape::*;
 use crate::experiment::tree::Node;
 use crate::plan::RetryPolicy;
 use crate::plan::workload::{
-    Append, Arrival, Client, HttpClient, Insert, OkWhen, Operation, Register, Request, TcpClient, Workload,
+    Append, Arrival, Client, HttpClient, Insert, OkWhen, Operation, Register, Request, Resolve, TcpClient, Workload,
 };
 use crate::units::{Bytes, Rate, Share, Span};
 
@@ -18,7 +18,7 @@ record! {
     /// Who uses the system. A workload `orders` that uses the node `gateway` makes the node `orders` and the link
     /// `orders-gateway`.
     Workload {
-        /// The node that it uses.
+        /// The node that it uses, or a name of `system.names`, which its client resolves.
         to: String,
         /// Labels of its own node, such as its zone.
         labels: IndexMap<String, String>,
@@ -54,7 +54,10 @@ choice! {
             pool_idle_timeout: Span = "90s",
             /// A PEM file with the certificates of the authorities to trust. Default: those that this machine trusts.
             ca: Option<String>,
-        } => Client::Http(HttpClient { connect_timeout, pool_max_idle, pool_idle_timeout, ca }),
+            /// Where the workload uses a name: how long an answer of DNS is believed. Open connections stay where they
+            /// are, whatever the name means by now.
+            resolve: Resolve = "ttl",
+        } => Client::Http(HttpClient { connect_timeout, pool_max_idle, pool_idle_timeout, ca, resolve }),
         /// Frames over TCP: a length of 4 bytes, big-endian, and so many bytes, echoed by the server.
         tcp {
             /// How long connecting may take. Default: the attempt's time-out.
@@ -62,6 +65,20 @@ choice! {
             /// Connections that the pool keeps open at most.
             pool: usize = "64",
         } => Client::Tcp(TcpClient { connect_timeout, pool }),
+    }
+}
+
+choice! {
+    /// How long a client believes what a name means.
+    Resolve, "how long an answer is believed" {
+        /// As long as the answer says.
+        ttl () => Resolve::Ttl,
+        /// So long, whatever the answer says: the TTL is ignored.
+        every (length: Span) => Resolve::Every(length),
+        /// To the end: it asks once and never again.
+        once () => Resolve::Once,
+        /// Each attempt asks, and makes a connection of its own.
+        each_attempt () => Resolve::EachAttempt,
     }
 }
 

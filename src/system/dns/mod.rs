@@ -11,10 +11,11 @@
 pub mod cache;
 pub mod message;
 pub mod resolver;
-mod server;
+pub mod server;
 pub mod table;
+mod zone;
 
 pub use cache::Keep;
 pub use resolver::{LookupError, Resolver};
-pub use server::Dns;
-pub use table::{Effect, Names, Record, Reply, Table};
+pub use table::{Effect, Record, Reply, Table};
+pub use zone::Dns;

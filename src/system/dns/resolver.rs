@@ -168,7 +168,8 @@ fn addresses(record: Record) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dns, Effect, Names, Table};
+    use super::super::server::Server;
+    use super::super::{Effect, Table};
     use super::*;
     use crate::seed::Seed;
     use crate::units::Share;
@@ -177,18 +178,24 @@ mod tests {
         Record { addresses: vec![Ipv4Addr::new(127, 53, 0, last)], ttl: Duration::from_secs(ttl) }
     }
 
-    fn server(record: Record) -> Dns {
+    fn server(record: Record) -> Server {
         let mut table = Table::default();
         table.set("app.test", record);
-        Dns::serve(table).unwrap()
+        Server::serve(table).unwrap()
     }
 
     /// Counts the queries from here on.
-    fn count(dns: &Dns, effect: Effect) {
-        dns.table().strike("fault", Names::All, Share::new(1.0).unwrap(), effect, Seed(1).stream("fault"));
+    fn count(dns: &Server, effect: Effect) {
+        dns.table().strike(
+            "fault",
+            vec!["app.test".to_owned()],
+            Share::new(1.0).unwrap(),
+            effect,
+            Seed(1).stream("fault"),
+        );
     }
 
-    fn resolver(dns: &Dns, keep: Keep) -> Arc<Resolver> {
+    fn resolver(dns: &Server, keep: Keep) -> Arc<Resolver> {
         Arc::new(Resolver::new(dns.address(), "app.test", keep, RunClock::start()))
     }
 

@@ -26,15 +26,15 @@ const IDLE: Duration = Duration::from_secs(10);
 const PORT_TRIES: usize = 64;
 
 /// A DNS server on loopback, answering from a table that may change at any moment.
-pub struct Dns {
+pub struct Server {
     address: SocketAddr,
     table: Arc<Mutex<Table>>,
     _host: Host,
 }
 
-impl Dns {
+impl Server {
     /// Serves a table on any free port, until it is dropped.
-    pub fn serve(table: Table) -> io::Result<Dns> {
+    pub fn serve(table: Table) -> io::Result<Server> {
         let (udp, tcp) = bind()?;
         let address = udp.local_addr()?;
         let table = Arc::new(Mutex::new(table));
@@ -44,7 +44,7 @@ impl Dns {
             let (udp, held) = (Arc::new(udp), Arc::new(Semaphore::new(AT_ONCE)));
             tokio::join!(datagrams(udp, Arc::clone(&shared), Arc::clone(&held)), streams(tcp, inside, shared, held));
         })?;
-        Ok(Dns { address, table, _host: host })
+        Ok(Server { address, table, _host: host })
     }
 
     /// Where it is asked, over UDP and TCP alike.
@@ -58,9 +58,9 @@ impl Dns {
     }
 }
 
-impl fmt::Debug for Dns {
+impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dns").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
     use std::net::{TcpStream, UdpSocket as Udp};
 
     use super::super::message::{Heard, answer, query};
-    use super::super::table::{Effect, Names, Record};
+    use super::super::table::{Effect, Record};
     use super::*;
     use crate::seed::Seed;
     use crate::units::Share;
@@ -171,25 +171,31 @@ mod tests {
         Record { addresses, ttl: Duration::from_secs(5) }
     }
 
-    fn server() -> Dns {
+    fn server() -> Server {
         let mut table = Table::default();
         table.set("app.test", record(1));
         table.set("many.test", record(200));
-        Dns::serve(table).unwrap()
+        Server::serve(table).unwrap()
     }
 
-    fn strike(dns: &Dns, effect: Effect) {
-        dns.table().strike("fault", Names::All, Share::new(1.0).unwrap(), effect, Seed(1).stream("fault"));
+    fn strike(dns: &Server, effect: Effect) {
+        dns.table().strike(
+            "fault",
+            vec!["app.test".to_owned()],
+            Share::new(1.0).unwrap(),
+            effect,
+            Seed(1).stream("fault"),
+        );
     }
 
-    fn udp(dns: &Dns) -> Udp {
+    fn udp(dns: &Server) -> Udp {
         let socket = Udp::bind("127.0.0.1:0").unwrap();
         socket.connect(dns.address()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
     }
 
-    fn over_udp(dns: &Dns, name: &str) -> Heard {
+    fn over_udp(dns: &Server, name: &str) -> Heard {
         let (socket, mut packet) = (udp(dns), [0; 4096]);
         socket.send(&query(5, name).unwrap()).unwrap();
         let length = socket.recv(&mut packet).unwrap();

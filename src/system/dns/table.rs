@@ -35,15 +35,6 @@ pub enum Reply {
     ServerFailure,
 }
 
-/// Which names a fault is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// Every name.
-    All,
-    /// These.
-    These(Vec<String>),
-}
-
 /// What a fault does to an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -62,7 +53,7 @@ pub enum Effect {
 /// A fault in force.
 #[derive(Clone, Debug)]
 struct Fault {
-    names: Names,
+    names: Vec<String>,
     share: Share,
     dice: Dice,
     effect: Effect,
@@ -84,7 +75,7 @@ impl Table {
     }
 
     /// A fault strikes; the newest goes first where several are about one name.
-    pub fn strike(&mut self, fault: &str, names: Names, share: Share, effect: Effect, dice: Dice) {
+    pub fn strike(&mut self, fault: &str, names: Vec<String>, share: Share, effect: Effect, dice: Dice) {
         let before = if effect == Effect::Stale { self.records.clone() } else { IndexMap::new() };
         self.faults.insert(fault.to_owned(), Fault { names, share, dice, effect, before, queries: 0 });
     }
@@ -98,7 +89,7 @@ impl Table {
     pub fn answer(&mut self, name: &str) -> (Reply, Duration) {
         let Some(record) = self.records.get(name) else { return (Reply::NoSuchName, Duration::ZERO) };
         let (mut reply, mut later) = (None, Duration::ZERO);
-        for fault in self.faults.values_mut().rev().filter(|fault| fault.names.hold(name)) {
+        for fault in self.faults.values_mut().rev().filter(|fault| fault.names.iter().any(|one| one == name)) {
             // Who answers already has been found: an older fault can only make it later.
             if reply.is_some() && !matches!(fault.effect, Effect::Slow(_)) {
                 continue;
@@ -123,15 +114,6 @@ impl Table {
     }
 }
 
-impl Names {
-    fn hold(&self, name: &str) -> bool {
-        match self {
-            Names::All => true,
-            Names::These(names) => names.iter().any(|one| one == name),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,12 +130,16 @@ mod tests {
         table
     }
 
-    fn strike(table: &mut Table, fault: &str, names: Names, share: f64, effect: Effect) {
+    fn strike(table: &mut Table, fault: &str, names: Vec<String>, share: f64, effect: Effect) {
         table.strike(fault, names, Share::new(share).unwrap(), effect, Seed(7).stream(fault));
     }
 
-    fn app() -> Names {
-        Names::These(vec!["app.test".to_owned()])
+    fn app() -> Vec<String> {
+        vec!["app.test".to_owned()]
+    }
+
+    fn both() -> Vec<String> {
+        ["app.test", "disk.test"].map(str::to_owned).to_vec()
     }
 
     fn slow(ms: u64) -> Effect {
@@ -183,7 +169,7 @@ mod tests {
     #[test]
     fn the_newest_fault_answers_and_every_slow_one_adds_up() {
         let mut table = table();
-        strike(&mut table, "slow", Names::All, 1.0, slow(100));
+        strike(&mut table, "slow", both(), 1.0, slow(100));
         strike(&mut table, "moved", app(), 1.0, Effect::Remap(record(9)));
         strike(&mut table, "failing", app(), 1.0, Effect::ServerFailure);
         strike(&mut table, "slower", app(), 1.0, slow(20));
@@ -196,7 +182,7 @@ mod tests {
     #[test]
     fn a_stale_server_tells_what_was_true_when_the_fault_struck() {
         let mut table = table();
-        strike(&mut table, "stale", Names::All, 1.0, Effect::Stale);
+        strike(&mut table, "stale", both(), 1.0, Effect::Stale);
         assert_eq!(table.answer("app.test").0, Reply::Record(record(1)));
         table.set("app.test", record(3));
         assert_eq!(table.answer("app.test").0, Reply::Record(record(1)));

@@ -26,10 +26,12 @@ pub mod replica_set;
 pub mod store;
 
 use std::fmt;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use crate::plan::LabLink;
+use crate::system::dns::Dns;
 
 pub use body::{Body, Ground, Live};
 pub use fleet::Fleet;
@@ -44,6 +46,9 @@ pub trait Lab: fmt::Debug + Send + Sync {
 
     /// Its nodes.
     fn fleet(&self) -> &Fleet;
+
+    /// Who answers for its names, which it may map to other nodes from now on; told before it starts.
+    fn name_server(&self, _dns: &Arc<Dns>) {}
 
     /// Whether it serves.
     fn ready(&self) -> bool;

@@ -4,12 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::permit::Permit;
+use crate::system::dns::LookupError;
 
 /// Why a target cannot be dialled.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     #[error("the name does not resolve")]
     Resolve(#[source] io::Error),
+    #[error(transparent)]
+    Lookup(LookupError),
     #[error("the name has no address")]
     NoAddress,
     #[error("{0} is not permitted: only loopback is, unless the experiment and the command line allow more")]
@@ -22,6 +25,11 @@ pub(super) async fn resolve(target: &str, permit: &Permit) -> Result<Vec<SocketA
         Ok(address) => vec![address],
         Err(_) => tokio::net::lookup_host(target).await.map_err(DialError::Resolve)?.collect(),
     };
+    permitted(addresses, permit)
+}
+
+/// The same addresses, if all of them may be dialled.
+pub(super) fn permitted(addresses: Vec<SocketAddr>, permit: &Permit) -> Result<Vec<SocketAddr>, DialError> {
     match addresses.iter().find(|address| !permit.allows(**address)) {
         Some(address) => Err(DialError::NotPermitted(*address)),
         None if addresses.is_empty() => Err(DialError::NoAddress),

@@ -11,8 +11,8 @@ pub mod tcp;
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::operations::{Job, Operations};
@@ -85,6 +85,7 @@ pub struct Progress {
     connected: AtomicU64,
     first_byte: AtomicU64,
     conn: AtomicU64,
+    link: OnceLock<Arc<str>>,
 }
 
 /// No moment, no connection.
@@ -97,6 +98,7 @@ impl Default for Progress {
             connected: AtomicU64::new(NONE),
             first_byte: AtomicU64::new(NONE),
             conn: AtomicU64::new(NONE),
+            link: OnceLock::new(),
         }
     }
 }
@@ -128,6 +130,12 @@ impl Progress {
         self.conn.store(conn.unwrap_or(NONE), Ordering::Relaxed);
     }
 
+    /// The link that it takes, where the workload has several.
+    pub fn on_link(&self, link: &Arc<str>) {
+        // An attempt has one connection; the first that is told is the one.
+        let _ = self.link.set(Arc::clone(link));
+    }
+
     /// Whether it took effect, if it ends without an answer.
     pub fn applied(&self) -> Applied {
         if self.unsent.load(Ordering::Relaxed) { Applied::No } else { Applied::Unknown }
@@ -143,6 +151,10 @@ impl Progress {
 
     pub(super) fn conn(&self) -> Option<u64> {
         some(&self.conn)
+    }
+
+    pub(super) fn link(&self) -> Option<Arc<str>> {
+        self.link.get().cloned()
     }
 }
 

@@ -101,7 +101,9 @@ impl Tcp {
         progress.connecting();
         let addresses = dial::resolve(&self.target, &self.permit).await.map_err(|error| match error {
             DialError::NotPermitted(_) => failed(Outcome::Unreachable, error.to_string()),
-            DialError::Resolve(_) | DialError::NoAddress => failed(Outcome::Dns, error.to_string()),
+            DialError::Resolve(_) | DialError::Lookup(_) | DialError::NoAddress => {
+                failed(Outcome::Dns, error.to_string())
+            }
         })?;
         let stream = match tokio::time::timeout(self.connect_timeout, TcpStream::connect(&addresses[..])).await {
             Err(_) => return Err(failed(Outcome::Timeout, "connect timed out".to_owned())),

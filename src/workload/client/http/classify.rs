@@ -50,7 +50,7 @@ fn of(error: &(dyn Error + 'static)) -> Option<Outcome> {
     }
     if let Some(error) = error.downcast_ref::<DialError>() {
         return Some(match error {
-            DialError::Resolve(_) | DialError::NoAddress => Outcome::Dns,
+            DialError::Resolve(_) | DialError::Lookup(_) | DialError::NoAddress => Outcome::Dns,
             DialError::NotPermitted(_) => Outcome::Unreachable,
         });
     }

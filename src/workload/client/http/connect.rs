@@ -13,7 +13,9 @@ use tower_service::Service;
 
 use crate::clock::RunClock;
 use crate::permit::Permit;
-use crate::workload::client::{Progress, dial};
+use crate::system::dns;
+use crate::workload::client::Progress;
+use crate::workload::client::dial::{self, DialError};
 
 tokio::task_local! {
     /// The attempt whose request is being polled.
@@ -24,8 +26,21 @@ tokio::task_local! {
 #[derive(Debug)]
 pub(super) struct WatchedAttempt {
     pub(super) progress: Arc<Progress>,
-    /// The local address of the connection that was made for it.
-    pub(super) local: OnceLock<SocketAddr>,
+    /// The connection that was made for it.
+    pub(super) ends: OnceLock<Ends>,
+}
+
+/// A connection by the addresses of its ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+}
+
+impl Ends {
+    pub(super) fn of(info: &HttpInfo) -> Ends {
+        Ends { local: info.local_addr(), remote: info.remote_addr() }
+    }
 }
 
 /// Tells a [`WatchedAttempt`] about the connection that is made for it.
@@ -106,18 +121,18 @@ where
         let result = Pin::new(&mut self.inner).poll(context);
         if let (Poll::Ready(Ok(connection)), Some(attempt)) = (&result, &self.attempt) {
             attempt.progress.connected(self.clock.now());
-            if let Some(local) = local_address(connection) {
-                let _ = attempt.local.set(local);
+            if let Some(ends) = ends(connection) {
+                let _ = attempt.ends.set(ends);
             }
         }
         result
     }
 }
 
-fn local_address(connection: &impl Connection) -> Option<SocketAddr> {
+fn ends(connection: &impl Connection) -> Option<Ends> {
     let mut told = http::Extensions::new();
     connection.connected().get_extras(&mut told);
-    told.get::<HttpInfo>().map(HttpInfo::local_addr)
+    told.get::<HttpInfo>().map(Ends::of)
 }
 
 /// Whatever name a URL has, its requests go to the target: to the link, where there is one.
@@ -137,6 +152,30 @@ impl Resolve for Resolver {
         let (target, permit) = (Arc::clone(&self.target), self.permit.clone());
         Box::pin(async move {
             let addresses = dial::resolve(&target, &permit).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// A name goes to where DNS says; the port is the URL's own.
+pub(super) struct ByName {
+    resolver: Arc<dns::Resolver>,
+    permit: Permit,
+}
+
+impl ByName {
+    pub(super) fn new(resolver: &Arc<dns::Resolver>, permit: &Permit) -> Arc<ByName> {
+        Arc::new(ByName { resolver: Arc::clone(resolver), permit: permit.clone() })
+    }
+}
+
+impl Resolve for ByName {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let (resolver, permit) = (Arc::clone(&self.resolver), self.permit.clone());
+        Box::pin(async move {
+            let addresses = resolver.addresses().await.map_err(DialError::Lookup)?;
+            let addresses: Vec<SocketAddr> = addresses.into_iter().map(|ip| SocketAddr::from((ip, 0))).collect();
+            let addresses = dial::permitted(addresses, &permit)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

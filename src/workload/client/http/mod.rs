@@ -26,9 +26,10 @@ use crate::clock::RunClock;
 use crate::event::{Access, Applied, Outcome};
 use crate::plan::retry::Schedule;
 use crate::plan::system::{Secret, Value};
-use crate::plan::workload::{HttpClient, OkWhen, Operation};
-use crate::workload::{ConnOf, LoadError, LoadSpec};
-use connect::{Resolver, WATCHED, Watch, WatchedAttempt};
+use crate::plan::workload::{HttpClient, OkWhen, Operation, Resolve};
+use crate::system::dns;
+use crate::workload::{ConnOf, LoadError, LoadSpec, Named};
+use connect::{ByName, Ends, Resolver, WATCHED, Watch, WatchedAttempt};
 use origin::Origin;
 use template::Template;
 
@@ -37,7 +38,7 @@ pub struct Http {
     client: reqwest::Client,
     shape: Shape,
     clock: RunClock,
-    conn_of: ConnOf,
+    wire: Wire,
     place_header: HeaderName,
     places: Places,
 }
@@ -69,8 +70,13 @@ const KEPT_BODY: usize = 1 << 20;
 
 impl Http {
     /// A client of its own pool for one of `lanes` threads.
-    pub fn new(settings: &HttpClient, spec: &LoadSpec, lanes: usize) -> Result<Http, LoadError> {
-        let LoadSpec { plan, target, endpoint, clock, conn_of, permit, .. } = spec;
+    pub fn new(
+        settings: &HttpClient,
+        spec: &LoadSpec,
+        resolver: Option<&Arc<dns::Resolver>>,
+        lanes: usize,
+    ) -> Result<Http, LoadError> {
+        let LoadSpec { plan, target, endpoint, named, clock, conn_of, permit, .. } = spec;
         let bad = |what: &str| LoadError::Target { target: target.clone(), why: what.to_owned() };
         if let Ok(address) = target.parse::<SocketAddr>()
             && !permit.allows(address)
@@ -89,11 +95,17 @@ impl Http {
             .http1_only()
             .tcp_nodelay(true)
             .connect_timeout(connect_timeout)
-            .pool_max_idle_per_host(settings.pool_max_idle.div_ceil(lanes))
+            .pool_max_idle_per_host(match settings.resolve {
+                Resolve::EachAttempt => 0,
+                _ => settings.pool_max_idle.div_ceil(lanes),
+            })
             .pool_idle_timeout(settings.pool_idle_timeout.0)
             .tls_backend_preconfigured(tls)
-            .dns_resolver(Resolver::new(target, permit))
             .connector_layer(Watch::new(*clock));
+        builder = match resolver {
+            Some(resolver) => builder.dns_resolver(ByName::new(resolver, permit)),
+            None => builder.dns_resolver(Resolver::new(target, permit)),
+        };
         if let Some(host) = &origin.host {
             // A request's own header `Host` goes first.
             builder = builder.default_headers(HeaderMap::from_iter([(http::header::HOST, host.clone())]));
@@ -114,8 +126,8 @@ impl Http {
             }
             Operation::Register(_) | Operation::Insert(_) | Operation::Append(_) => (Shape::Keyed { origin }, PLACE),
         };
-        let (clock, conn_of) = (*clock, Arc::clone(conn_of));
-        Ok(Http { client, shape, clock, conn_of, place_header, places: Places::default() })
+        let (clock, wire) = (*clock, Wire { conn_of: Arc::clone(conn_of), named: named.clone() });
+        Ok(Http { client, shape, clock, wire, place_header, places: Places::default() })
     }
 
     async fn exchange(&self, call: Call<'_>, progress: &Progress) -> Answer {
@@ -130,7 +142,7 @@ impl Http {
         progress.first_byte(self.clock.now());
         let mut place = response.headers().get(&self.place_header).and_then(|place| self.places.of_header(place));
         if let Some(info) = response.extensions().get::<HttpInfo>() {
-            progress.on_connection((self.conn_of)(info.local_addr()));
+            self.wire.tell(Ends::of(info), progress);
             place = place.or_else(|| Some(self.places.of_address(info.remote_addr())));
         }
         let body = match self.read(&call, &mut response).await {
@@ -251,9 +263,9 @@ impl Http {
 
 impl Client for Http {
     fn attempt<'a>(&'a self, call: Call<'a>, progress: Arc<Progress>) -> impl Future<Output = Answer> + Send + 'a {
-        let attempt = Arc::new(WatchedAttempt { progress: Arc::clone(&progress), local: OnceLock::new() });
+        let attempt = Arc::new(WatchedAttempt { progress: Arc::clone(&progress), ends: OnceLock::new() });
         WATCHED.scope(Arc::clone(&attempt), async move {
-            let _numbered = Numbered { attempt, conn_of: &self.conn_of };
+            let _numbered = Numbered { attempt, wire: &self.wire };
             self.exchange(call, &progress).await
         })
     }
@@ -263,15 +275,31 @@ impl Client for Http {
 /// for at the end: the proxy accepts some time after the client has connected.
 struct Numbered<'a> {
     attempt: Arc<WatchedAttempt>,
-    conn_of: &'a ConnOf,
+    wire: &'a Wire,
 }
 
 impl Drop for Numbered<'_> {
     fn drop(&mut self) {
         if self.attempt.progress.conn().is_none()
-            && let Some(local) = self.attempt.local.get()
+            && let Some(ends) = self.attempt.ends.get()
         {
-            self.attempt.progress.on_connection((self.conn_of)(*local));
+            self.wire.tell(*ends, &self.attempt.progress);
+        }
+    }
+}
+
+/// Which link a connection takes, and its number there.
+struct Wire {
+    conn_of: ConnOf,
+    named: Option<Named>,
+}
+
+impl Wire {
+    fn tell(&self, ends: Ends, progress: &Progress) {
+        let Some(named) = &self.named else { return progress.on_connection((self.conn_of)(ends.local)) };
+        if let Some(link) = named.links.iter().find(|link| link.address == ends.remote) {
+            progress.on_link(&link.name);
+            progress.on_connection((link.conn_of)(ends.local));
         }
     }
 }

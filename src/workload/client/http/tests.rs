@@ -110,6 +110,7 @@ fn spec(operation: Operation, target: &str, endpoint: Option<&str>) -> LoadSpec 
         plan: workload(operation),
         target: target.into(),
         endpoint: endpoint.map(|text| text.parse().unwrap()),
+        named: None,
         link: None,
         seed: Seed(7),
         clock,
@@ -137,7 +138,13 @@ fn workload(operation: Operation) -> Workload {
 }
 
 fn settings() -> HttpClient {
-    HttpClient { connect_timeout: None, pool_max_idle: 16, pool_idle_timeout: Span(Duration::from_secs(90)), ca: None }
+    HttpClient {
+        connect_timeout: None,
+        pool_max_idle: 16,
+        pool_idle_timeout: Span(Duration::from_secs(90)),
+        ca: None,
+        resolve: Default::default(),
+    }
 }
 
 fn register() -> Operation {
@@ -167,7 +174,7 @@ impl Bench {
     }
 
     fn of(spec: &LoadSpec) -> Bench {
-        let http = Http::new(&settings(), spec, 1).unwrap();
+        let http = Http::new(&settings(), spec, None, 1).unwrap();
         Bench { http, operations: Operations::new(&spec.plan.operation, "w", Seed(7).stream("w")) }
     }
 
@@ -448,7 +455,7 @@ async fn an_echo_must_come_back() {
 #[tokio::test]
 async fn an_address_that_is_not_permitted_is_not_dialled() {
     let make = |target: &str| {
-        Http::new(&settings(), &LoadSpec { permit: Permit::when(|_| false), ..spec(register(), target, None) }, 1)
+        Http::new(&settings(), &LoadSpec { permit: Permit::when(|_| false), ..spec(register(), target, None) }, None, 1)
     };
     assert!(matches!(make("127.0.0.1:80"), Err(LoadError::Target { .. })), "an address is refused at once");
     let http = make("localhost:1").unwrap();
