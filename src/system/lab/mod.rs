@@ -23,6 +23,7 @@ pub mod params;
 pub mod primary_standby;
 pub mod registry;
 pub mod replica_set;
+pub mod site_recovery;
 pub mod store;
 
 use std::fmt;
