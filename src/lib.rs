@@ -42,4 +42,6 @@ pub mod report;
 
 pub mod admin;
 
+pub mod drill;
+
 pub mod cli;

@@ -49,18 +49,22 @@ pub(crate) fn check(headers: &HeaderMap, token: Option<&Token>) -> Result<(), Tu
     if text(USER_AGENT).is_some_and(|agent| agent.starts_with("Mozilla/")) {
         return Err(TurnedAway::Browser);
     }
-    // Scripts of a page can set another agent, but neither of these.
-    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    let own_origin = |origin: &str| text(HOST).is_some_and(|host| origin == format!("http://{host}"));
-    if site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
-        || headers.contains_key(ORIGIN) && !text(ORIGIN).is_some_and(own_origin)
-    {
+    if from_other_site(headers) {
         return Err(TurnedAway::OtherSite);
     }
     if token.is_some_and(|token| !token.is_in(headers)) {
         return Err(TurnedAway::Token);
     }
     Ok(())
+}
+
+/// Whether a page of another site is behind a request. Scripts of a page can set another agent, but neither of these.
+pub(crate) fn from_other_site(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let own_origin = |origin: &str| text(HOST).is_some_and(|host| origin == format!("http://{host}"));
+    site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
+        || headers.contains_key(ORIGIN) && !text(ORIGIN).is_some_and(own_origin)
 }
 
 #[cfg(test)]

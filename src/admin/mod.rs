@@ -28,6 +28,7 @@ mod standing;
 mod wire;
 
 pub use guard::Token;
+pub(crate) use guard::from_other_site;
 pub use openapi::document as openapi;
 pub use server::{Server, ServerError, ServerOptions};
 

@@ -6,6 +6,7 @@ mod conclude;
 mod exit;
 mod heal;
 mod init;
+mod lab;
 mod live;
 mod proxy;
 mod report;
@@ -45,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   brownout check experiments/*.yaml                 every mistake, nothing started
   brownout plan experiments/quickstart.yaml         what would happen, to whom, for how long
   brownout init mine.yaml                           a commented first experiment
+  brownout lab primary-standby                      a lab to point your own client at
   brownout report runs/2026-11-20T18-41-07-mine     make the reports again
 
 Exit codes: 0 held, 1 failed, 2 nothing started, 3 system not ready, 4 aborted by a guard or lease,
@@ -65,6 +67,8 @@ pub enum Command {
     Heal(HealArgs),
     /// Serve proxies with toxics over HTTP, in the place of a Toxiproxy server.
     Proxy(proxy::ProxyArgs),
+    /// Run a built-in lab by itself, with a status page: for a client of your own, and drills by hand.
+    Lab(lab::LabArgs),
     /// Write a commented first experiment.
     Init(InitArgs),
     /// Print the JSON schema of experiment files, for editors.
@@ -238,6 +242,7 @@ pub fn main() -> u8 {
         Command::Report(args) => report::report(args),
         Command::Heal(args) => heal::heal(args),
         Command::Proxy(args) => proxy::proxy(args),
+        Command::Lab(args) => lab::lab(args),
         Command::Init(args) => init::init(args),
         Command::Schema => {
             write_stdout(&format!("{:#}\n", crate::plan::json_schema()));

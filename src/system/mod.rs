@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
 
 use crate::clock::{Moment, RunClock};
 use crate::event::{Event, What};
@@ -74,9 +73,6 @@ impl fmt::Debug for Teller {
     }
 }
 
-/// How long a lab may take to serve: a few heartbeats at the slowest setting.
-const LAB_READY_WITHIN: Duration = Duration::from_secs(60);
-
 /// The system under test.
 #[derive(Debug)]
 pub enum System {
@@ -129,23 +125,10 @@ impl System {
 
     /// Waits until it serves: a lab says so, every endpoint answers.
     pub async fn wait_ready(&self) -> Result<(), SystemError> {
-        let lab = match self {
-            System::Nodes(nodes) => return nodes.reach_endpoints().await,
-            System::Lab(lab) => lab,
-        };
-        let deadline = Instant::now() + LAB_READY_WITHIN;
-        while !lab.ready() {
-            if Instant::now() >= deadline {
-                let state = |node: &NodeInfo| format!("{} {}", node.name, node.state.name());
-                return Err(SystemError::LabNotReady {
-                    lab: lab.name().to_owned(),
-                    waited: LAB_READY_WITHIN,
-                    state: lab.fleet().nodes().iter().map(state).collect::<Vec<_>>().join(", "),
-                });
-            }
-            sleep(Duration::from_millis(5)).await;
+        match self {
+            System::Nodes(nodes) => nodes.reach_endpoints().await,
+            System::Lab(lab) => lab::serves(&**lab).await,
         }
-        Ok(())
     }
 
     /// Whether a lab serves now; nobody tells of other systems.

@@ -28,9 +28,12 @@ pub mod store;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
+use tokio::time::{Instant, sleep};
 
+use super::{NodeInfo, SystemError};
 use crate::plan::LabLink;
 use crate::system::dns::Dns;
 
@@ -65,6 +68,26 @@ pub trait Lab: fmt::Debug + Send + Sync {
     fn order(&self, order: Order) -> Result<String, Refused> {
         Err(Refused::never(format!("{} cannot be ordered to do a {order}", self.name())))
     }
+}
+
+/// How long a lab may take to serve: a few heartbeats at the slowest setting.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Waits until a lab that was started serves.
+pub async fn serves(lab: &dyn Lab) -> Result<(), SystemError> {
+    let deadline = Instant::now() + READY_WITHIN;
+    while !lab.ready() {
+        if Instant::now() >= deadline {
+            let state = |node: &NodeInfo| format!("{} {}", node.name, node.state.name());
+            return Err(SystemError::LabNotReady {
+                lab: lab.name().to_owned(),
+                waited: READY_WITHIN,
+                state: lab.fleet().nodes().iter().map(state).collect::<Vec<_>>().join(", "),
+            });
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 /// A map of labels from pairs.

@@ -84,7 +84,7 @@ pub struct Beat {
     pub joined: bool,
     /// As primary: writes wait for a standby that does not take them.
     pub stalled: bool,
-    /// As primary: the standby has everything that was ever accepted.
+    /// As primary: the standby is there and has everything that was ever accepted.
     pub drained: bool,
 }
 

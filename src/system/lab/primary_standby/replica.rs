@@ -107,6 +107,8 @@ struct Follower {
     next: Next,
     /// Its journal agrees with ours up to here.
     agreed: u64,
+    /// It has said so since the record changed: it is there, not only up to date.
+    heard: bool,
     /// Every write waits for it.
     required: bool,
     /// It has caught up, and we required it by ourselves; the gateway is to record it.
@@ -246,7 +248,7 @@ impl Replica {
             serving: self.role(now) == Role::Primary,
             joined: follower.is_some_and(|follower| follower.joined),
             stalled: self.stalled(now),
-            drained: follower.is_some_and(|follower| follower.agreed == self.disk.store.last().index),
+            drained: follower.is_some_and(|follower| follower.heard && follower.agreed == self.disk.store.last().index),
         }
     }
 
@@ -341,6 +343,7 @@ impl Replica {
         follower.in_flight = false;
         match answer {
             Some(Shipped::Agreed(index)) => {
+                follower.heard = true;
                 if index > follower.agreed {
                     follower.agreed = index;
                     follower.waiting_since = Some(now);
@@ -396,7 +399,7 @@ impl Replica {
             self.duty = Duty::Standby;
         } else if let (Duty::Primary(follower), false) = (&mut self.duty, new_term) {
             follower.required = config.standby_in_sync;
-            follower.joined = false;
+            (follower.joined, follower.heard) = (false, false);
             // A standby that was taken out while there was nothing to ship is asked, so that it can come in again.
             follower.next = Next::Probe;
             self.commit();
@@ -416,6 +419,7 @@ impl Replica {
         self.duty = Duty::Primary(Follower {
             next: Next::Probe,
             agreed: 0,
+            heard: false,
             required: self.config.is_some_and(|config| config.standby_in_sync),
             joined: false,
             in_flight: false,

@@ -1,0 +1,202 @@
+//! `brownout lab`: a lab by itself, used and drilled over HTTP as a person would.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::{Duration, SystemTime};
+
+use common::brownout;
+use serde_json::Value;
+
+/// A lab that runs, ended when dropped.
+struct Lab {
+    child: Child,
+    status: String,
+    gateway: String,
+}
+
+impl Lab {
+    fn start(args: &[&str]) -> Lab {
+        let mut child = brownout().arg("lab").args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut status, mut gateway) = (String::new(), String::new());
+        for line in lines.by_ref().map(Result::unwrap) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["clients", "gateway", url] => gateway = url.trim_start_matches("http://").to_owned(),
+                ["status", url, ..] => status = url.trim_start_matches("http://").trim_end_matches('/').to_owned(),
+                ["Ctrl-C", ..] => break,
+                _ => {}
+            }
+        }
+        assert!(!status.is_empty() && !gateway.is_empty(), "it says where it is");
+        Lab { child, status, gateway }
+    }
+
+    fn shown(&self) -> Value {
+        serde_json::from_str(&ask(&self.status, "GET", "/status.json", &[], "").1).unwrap()
+    }
+
+    fn node(&self, name: &str) -> Value {
+        let shown = self.shown();
+        shown["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap().clone()
+    }
+
+    fn post(&self, path: &str) -> (u16, String) {
+        ask(&self.status, "POST", path, &[], "")
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&Lab) -> bool) {
+        let deadline = SystemTime::now() + Duration::from_secs(20);
+        while !holds(self) {
+            assert!(SystemTime::now() < deadline, "never {what}: {:#}", self.shown());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ctrl-C; how it ended.
+    fn interrupt(mut self) -> (Option<i32>, String) {
+        std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        let code = self.child.wait().unwrap().code();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (code, said)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request over a connection of its own: the status and the rest of the answer. 0 where none came.
+fn ask(to: &str, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String) {
+    let within = Duration::from_secs(1);
+    let Ok(mut socket) = TcpStream::connect_timeout(&to.parse().unwrap(), within) else { return (0, String::new()) };
+    socket.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
+    let host = if headers.iter().any(|header| header.starts_with("Host:")) {
+        String::new()
+    } else {
+        format!("Host: {to}\r\n")
+    };
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    socket.write_all((head + body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    if socket.read_to_string(&mut answer).is_err() && answer.is_empty() {
+        return (0, String::new());
+    }
+    let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    if status >= 300 { (status, format!("{head}\n\n{body}")) } else { (status, body.to_owned()) }
+}
+
+#[test]
+fn a_client_of_ones_own_lives_through_a_drill_by_hand() {
+    let lab = Lab::start(&["primary-standby", "--set", "heartbeat=30ms"]);
+    assert_eq!(ask(&lab.gateway, "PUT", "/kv/greeting", &[], "hello").0, 200);
+    let node = lab.node("node-a");
+    assert_eq!((&node["role"], &node["zone"], &node["state"]), (&"primary".into(), &"1".into(), &"ready".into()));
+    assert_eq!(lab.shown()["params"]["heartbeat"], "30ms");
+
+    assert_eq!(lab.post("/nodes/node-a/kill").0, 200);
+    assert_eq!(lab.node("node-a")["state"], "gone");
+    lab.until("promoted", |lab| lab.node("node-b")["role"] == "primary" && lab.shown()["serves"] == true);
+    assert_eq!(ask(&lab.gateway, "GET", "/kv/greeting", &[], ""), (200, "hello".to_owned()));
+    assert_eq!(lab.post("/nodes/node-a/heal").0, 200);
+    lab.until("back", |lab| lab.node("node-a")["role"] == "standby");
+
+    // Cut off by silence: its role ends with its lease, and healing lets it in again.
+    lab.until("in sync", |lab| lab.post("/failover/planned").0 == 200);
+    lab.until("handed over", |lab| lab.node("node-a")["role"] == "primary" && lab.shown()["serves"] == true);
+    assert_eq!(lab.post("/nodes/gateway/cut").0, 200);
+    assert_eq!(ask(&lab.gateway, "GET", "/kv/greeting", &[], "").0, 0, "nobody is told anything");
+    assert_eq!(lab.node("gateway")["cut"], true);
+    assert_eq!(lab.post("/nodes/gateway/heal").0, 200);
+    lab.until("reachable", |lab| ask(&lab.gateway, "GET", "/kv/greeting", &[], "").1 == "hello");
+
+    let told = lab.shown()["events"].to_string();
+    for said in ["node-a#1 gone", "promoted: node-b", "node-b handed over to node-a", "every link of gateway is silent"]
+    {
+        assert!(told.contains(said), "`{said}` is not in {told}");
+    }
+    assert_eq!(lab.interrupt(), (Some(0), "ending the lab\n".to_owned()));
+}
+
+#[test]
+fn the_page_is_for_people_at_this_machine_and_for_no_other_site() {
+    let lab = Lab::start(&["primary-standby"]);
+    let (status, page) = ask(&lab.status, "GET", "/", &["User-Agent: Mozilla/5.0 (X11)"], "");
+    assert_eq!(status, 200);
+    for part in ["node-a", "zone 1", "primary", "planned failover", "/nodes/node-b/pause", "prefers-color-scheme: dark"]
+    {
+        assert!(page.contains(part), "`{part}` is not in the page");
+    }
+    for foreign in ["Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Host: evil.example"] {
+        assert_eq!(ask(&lab.status, "POST", "/nodes/node-a/kill", &[foreign], "").0, 403, "{foreign}");
+        assert_eq!(ask(&lab.status, "GET", "/status.json", &[foreign], "").0, 403, "{foreign}");
+    }
+    assert_eq!(lab.node("node-a")["state"], "ready");
+    // A form of its own goes back to the page.
+    let own = [format!("Origin: http://{}", lab.status), "Accept: text/html".to_owned()];
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let (status, head) = ask(&lab.status, "POST", "/nodes/node-b/pause", &own, "");
+    assert!(status == 303 && head.contains("location: /"), "{status} {head}");
+    assert_eq!(lab.node("node-b")["state"], "paused");
+    assert_eq!(lab.post("/nodes/node-b/heal").0, 200);
+    assert_eq!(lab.post("/nodes/node-x/kill").0, 404);
+    assert_eq!(lab.post("/nodes/node-a/tickle").0, 404);
+    assert_eq!(ask(&lab.status, "GET", "/nodes/node-a/kill", &[], "").0, 405, "a link that is followed kills nobody");
+    // An order that cannot be followed is told. On a busy machine roles may have changed meanwhile.
+    let standby = if lab.node("node-a")["role"] == "standby" { "node-a" } else { "node-b" };
+    assert_eq!(lab.post(&format!("/nodes/{standby}/kill")).0, 200);
+    let (status, said) = lab.post("/failover/planned");
+    assert!(status == 409 && said.contains("the standby d"), "{status} {said}");
+}
+
+#[test]
+fn entries_and_page_may_have_fixed_ports_and_a_taken_one_is_told() {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (entry, status) = (free(), free());
+    let (entry_arg, status_arg) = (format!("gateway={entry}"), status.to_string());
+    let lab = Lab::start(&["primary-standby", "--entry", &entry_arg, "--status", &status_arg]);
+    assert_eq!(
+        (lab.gateway.clone(), lab.status.clone()),
+        (format!("127.0.0.1:{entry}"), format!("127.0.0.1:{status}"))
+    );
+    for (args, told) in [(["--entry", &entry_arg], "client-gateway"), (["--status", &status_arg], "status page")] {
+        let second = brownout().args(["lab", "primary-standby"]).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert!(second.status.code() == Some(3) && said.contains(told), "{said}");
+    }
+}
+
+#[test]
+fn labs_are_named_and_mistakes_are_told_all_at_once() {
+    let said = |args: &[&str]| {
+        let output = brownout().arg("lab").args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|part| String::from_utf8(part).unwrap()).concat();
+        (output.status.code(), text)
+    };
+    let (code, labs) = said(&[]);
+    assert!(code == Some(0) && labs.contains("primary-standby  Two key-value nodes"), "{labs}");
+    let (code, params) = said(&["primary-standby", "--params"]);
+    assert!(code == Some(0) && params.contains("--set misses=3") && params.contains("failovers   planned"), "{params}");
+    let unknown = "error: no lab is called `primary-stanby`; did you mean `primary-standby`?\n".to_owned();
+    assert_eq!(said(&["primary-stanby"]), (Some(2), unknown));
+    let wrong = ["primary-standby", "--set", "comit=sync", "--set", "misses=1", "--set", "fencing=false"];
+    let told = "error: the lab has no parameter `comit`; did you mean `commit`?\nerror: `misses`: expected a whole number from 2 to 20\n";
+    assert_eq!(said(&wrong), (Some(2), told.to_owned()));
+    let (code, entries) = said(&["primary-standby", "--entry", "db=8080"]);
+    assert!(code == Some(2) && entries.contains("its entries: gateway, node-a, node-b"), "{entries}");
+    assert_eq!(said(&["--set", "commit=sync"]).0, Some(2), "of which lab?");
+}
