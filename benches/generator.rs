@@ -224,6 +224,7 @@ fn workload(arrival: Arrival) -> Workload {
         pool_idle_timeout: Span(Duration::from_secs(90)),
         ca: None,
         resolve: Default::default(),
+        tls: Default::default(),
     };
     Workload {
         to: "nginx".into(),

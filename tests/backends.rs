@@ -204,6 +204,21 @@ mod toxiproxy {
     }
 
     #[test]
+    fn a_run_is_not_started_whose_links_the_server_cannot_make() {
+        let (server, out) = (Server::start(&[]), tempfile::tempdir().unwrap());
+        let experiment = out.path().join("tls.yaml");
+        let yaml = "name: tls\nsystem: { nodes: { shop: { endpoint: 'https://127.0.0.1:1/' } } }\nworkloads:\n  users: \
+                    { to: shop, client: { http: { tls: terminate } }, arrival: { constant: 9/s }, \
+                    operation: { request: {} } }\nphases: { baseline: 1s }\n";
+        std::fs::write(&experiment, yaml).unwrap();
+        let ran = run(&server, experiment.to_str().unwrap(), out.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{said}");
+        assert!(said.contains("link `users-shop`: a Toxiproxy server passes TLS on as it is"), "{said}");
+        assert!(said.contains("nothing was started"), "{said}");
+    }
+
+    #[test]
     fn what_a_dead_run_would_leave_is_known_before_it_is_there() {
         let server = Server::start(&[]);
         let backend = remote(&server);

@@ -65,6 +65,7 @@ impl Asked<'_> {
                     pool_idle_timeout: seconds(90),
                     ca,
                     resolve: Default::default(),
+                    tls: Default::default(),
                 }),
                 arrival: Arrival::Constant(Rate::per_second(50.0).unwrap()),
                 operation: Operation::Request(Box::new(request)),

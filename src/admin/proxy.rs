@@ -69,6 +69,7 @@ impl Proxy {
         let place = Place::parse(&self.listen).map_err(prefixed)?;
         let listen = place.resolve(site.default_host).await.map_err(prefixed)?;
         let spec = LinkSpec {
+            tls: None,
             name: Arc::clone(&self.name),
             listen,
             upstream: self.upstream.clone(),

@@ -45,6 +45,11 @@ impl Choice {
         }
     }
 
+    /// Whether its links can end TLS.
+    pub fn ends_tls(&self) -> bool {
+        *self == Choice::Embedded
+    }
+
     /// Starts it, or finds it.
     pub fn start(&self, permit: &Permit, clock: RunClock) -> Result<Arc<dyn Backend>, BackendError> {
         match self {

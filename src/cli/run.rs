@@ -90,14 +90,19 @@ fn forget_proxies_of_the_environment() {
     }
 }
 
-/// Faults on links that the chosen backend cannot make, each in a sentence.
+/// What the chosen backend cannot do with links, each in a sentence.
 fn beyond_backend(args: &RunArgs, file: &ResolvedFile) -> Vec<String> {
     let faults = file.plan.runs.iter().flat_map(|run| &run.faults);
     let refused = faults.filter_map(|(name, fault)| {
         let why = args.backend.refuses(&LinkAction::of(fault)?)?;
         Some(format!("fault `{name}`: {why}"))
     });
-    refused.collect()
+    let mut refused: Vec<String> = refused.collect();
+    if !args.backend.ends_tls() {
+        let links = file.plan.runs.iter().flat_map(crate::plan::RunPlan::links_that_end_tls);
+        refused.extend(links.map(|link| format!("link `{link}`: a Toxiproxy server passes TLS on as it is")));
+    }
+    refused
 }
 
 /// One experiment, from its folder to its report.

@@ -55,7 +55,7 @@ pub enum RunTimeName<'t> {
     Link {
         /// Which.
         name: &'t str,
-        /// `address` or `port`.
+        /// `address` or `port`; of one that ends TLS also `ca`.
         field: &'t str,
     },
     /// `nodes.NAME.FIELD`.

@@ -143,6 +143,19 @@ impl RunPlan {
         variant_id(&self.variant)
     }
 
+    /// Links of the file and of workloads that end TLS, by name.
+    pub fn links_that_end_tls(&self) -> Vec<String> {
+        let written = match &self.system {
+            System::Nodes { links, .. } => links.iter().filter(|(_, link)| !link.tls.is_opaque()).collect(),
+            System::Lab { .. } => Vec::new(),
+        };
+        let own = self.workloads.iter().filter_map(|(name, workload)| match &workload.client {
+            workload::Client::Http(client) if !client.tls.is_opaque() => Some(parts::workload_link(name, &workload.to)),
+            _ => None,
+        });
+        written.into_iter().map(|(name, _)| name.clone()).chain(own).collect()
+    }
+
     /// From the start of load to its end.
     pub fn load_duration(&self) -> Duration {
         self.phases.warmup.0 + self.phases.baseline.0 + self.fault_window() + self.phases.recovery.0

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::endpoint::Endpoint;
 use super::fault::{Crossing, Direction, Selector};
 use super::names::{Names, addresses, dialled};
-use super::system::{Link, Node, NodeKind, System};
+use super::system::{Link, Node, NodeKind, System, Tls};
 use super::workload::{Client, Workload};
 use super::{LabCatalogue, LabDescription, LabError, RunPlan};
 
@@ -82,6 +82,10 @@ pub struct LinkPart {
     pub http: bool,
     /// Whether a workload dials it.
     pub workload: bool,
+    /// Where TLS ends on it.
+    pub tls: Tls,
+    /// Whom it trusts at the endpoint, where it ends TLS; none: whom the platform does.
+    pub ca: Option<String>,
 }
 
 /// Labels that changed since the start, such as the role of a promoted node: node → label → value.
@@ -120,12 +124,20 @@ impl Parts {
             for to in dialled(names, workload) {
                 // What a name means has an address of its own, which is all that an answer of DNS tells.
                 let host = addresses.get(to).filter(|_| by_name).copied().unwrap_or(Ipv4Addr::LOCALHOST);
+                let (http, tls, ca) = match &workload.client {
+                    Client::Http(client) => {
+                        (!client.tls.is_opaque() || !speaks_tls(system, to), client.tls, client.ca.clone())
+                    }
+                    Client::Tcp(_) => (false, Tls::Opaque, None),
+                };
                 let link = LinkPart {
                     from: name.clone(),
                     to: to.to_owned(),
                     listen: format!("{host}:0"),
-                    http: matches!(workload.client, Client::Http(_)) && !speaks_tls(system, to),
+                    http,
                     workload: true,
+                    tls,
+                    ca,
                 };
                 parts.links.insert(workload_link(name, to), link);
             }
@@ -146,7 +158,8 @@ impl Parts {
         for (name, link) in &lab.links {
             let (from, to, http) = (link.from.clone(), link.to.clone(), link.http);
             let listen = "127.0.0.1:0".to_owned();
-            self.links.insert(name.clone(), LinkPart { from, to, listen, http, workload: false });
+            self.links
+                .insert(name.clone(), LinkPart { from, to, listen, http, workload: false, tls: Tls::Opaque, ca: None });
         }
     }
 
@@ -159,8 +172,8 @@ impl Parts {
             self.nodes.insert(name.clone(), NodePart { kind, labels: node.labels.clone(), entry: true });
         }
         for (name, link) in links {
-            let Link { from, to, listen, http } = link.clone();
-            self.links.insert(name.clone(), LinkPart { from, to, listen, http, workload: false });
+            let Link { from, to, listen, http, tls, ca } = link.clone();
+            self.links.insert(name.clone(), LinkPart { from, to, listen, http, workload: false, tls, ca });
         }
     }
 
@@ -227,7 +240,7 @@ impl Parts {
     }
 }
 
-/// Whether a node's users speak TLS to it, so that no proxy can read what passes.
+/// Whether a node's users speak TLS to it, so that no proxy can read what passes unless it ends TLS itself.
 fn speaks_tls(system: &System, node: &str) -> bool {
     system.endpoint(node).is_some_and(Endpoint::tls)
 }

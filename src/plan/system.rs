@@ -103,7 +103,8 @@ impl NodeKind {
 /// `$${` stands for `${`.
 ///
 /// In `command`, `env`, `files` and `ready`, `${links.NAME.address}`, `${links.NAME.port}`, `${nodes.NAME.address}`,
-/// `${nodes.NAME.port}` and `${dir}` (a folder of its own inside the run folder) are filled in when it starts.
+/// `${nodes.NAME.port}` and `${dir}` (a folder of its own inside the run folder) are filled in when it starts, and so is
+/// `${links.NAME.ca}`, the file of the authority of a link that ends TLS.
 /// `${nodes.self.name}`, `${nodes.self.address}` and `${nodes.self.port}` are its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
@@ -207,4 +208,28 @@ pub struct Link {
     pub listen: String,
     /// Whether the proxy reads HTTP/1 on it, which HTTP faults and the count of requests need.
     pub http: bool,
+    /// Where TLS ends.
+    #[serde(default, skip_serializing_if = "Tls::is_opaque")]
+    pub tls: Tls,
+    /// Where it ends here: a PEM file with the authorities to trust at the endpoint; default: those of the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+}
+
+/// Where TLS ends on the way to an endpoint at `https://`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    /// At the endpoint: what passes is opaque to the proxy.
+    #[default]
+    Opaque,
+    /// At the link, which speaks TLS of its own on both sides.
+    Terminate,
+}
+
+impl Tls {
+    /// Whether it passes as it is.
+    pub fn is_opaque(&self) -> bool {
+        *self == Tls::Opaque
+    }
 }

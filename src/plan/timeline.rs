@@ -9,7 +9,7 @@ use super::fault::{
     Selector, Toxic,
 };
 use super::parts::{PartKind, Parts};
-use super::system::{NodeKind, System};
+use super::system::{NodeKind, System, Tls};
 use super::workload::{Arrival, Client, Operation, Resolve, Workload};
 use super::{Action, CheckAction, CheckWhen, LabCatalogue, Name, Plan, RetryPolicy, RunPlan};
 use crate::plan::retry::{Jitter, Schedule};
@@ -197,10 +197,12 @@ impl Page {
             };
             let target = target.unwrap_or_else(|| "127.0.0.1, a free port".to_owned());
             let tls = run.system.endpoint(&link.to).is_some_and(Endpoint::tls);
-            let speaks = match (link.http, tls) {
-                (true, _) => "   HTTP/1",
-                (false, true) => "   TLS",
-                (false, false) => "",
+            let speaks = match (link.http, tls, link.tls) {
+                (true, true, Tls::Terminate) => "   HTTP/1 in TLS, which ends at the link",
+                (false, true, Tls::Terminate) => "   TLS, which ends at the link",
+                (true, ..) => "   HTTP/1",
+                (false, true, Tls::Opaque) => "   TLS",
+                (false, false, _) => "",
             };
             let (from, to) = (&link.from, &link.to);
             self.line(&format!("  {name:width$}  {from} → {to}   listens at {listen}   target {target}{speaks}"));

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::retry::RetryPolicy;
-use super::system::Value;
+use super::system::{Tls, Value};
 use crate::units::{Bytes, Rate, Share, Span};
 
 /// One workload: a node of its own, and a link `NAME-TO` to the node that it uses.
@@ -57,6 +57,9 @@ pub struct HttpClient {
     /// How long an answer of DNS is believed, where the workload uses a name. Default: as long as the answer says.
     #[serde(default, skip_serializing_if = "Resolve::is_default")]
     pub resolve: Resolve,
+    /// Where TLS ends on the workload's own link.
+    #[serde(default, skip_serializing_if = "Tls::is_opaque")]
+    pub tls: Tls,
 }
 
 /// How long a client believes what a name means.

@@ -89,7 +89,15 @@ impl Engine {
         let settle = |post: usize, port| {
             let (orders, _) = &self.threads[(home + post) % self.threads.len()];
             let upstream = Upstream::parse(&spec.upstream);
-            let state = LinkState::new(Arc::clone(&shared), post, port, upstream, spec.permit.clone(), spec.http);
+            let state = LinkState::new(
+                Arc::clone(&shared),
+                post,
+                port,
+                upstream,
+                spec.permit.clone(),
+                spec.http,
+                spec.tls.clone(),
+            );
             let opened = orders.ask(move |worker| worker.open_link(state));
             let key = opened.ok_or_else(|| ProxyError::Closed { link: Arc::clone(&spec.name) })?.map_err(failed)?;
             Ok(Post { orders: orders.clone(), key })

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ProxyError;
+use super::authority::Termination;
 use super::counters::Counters;
 use super::shared::{ConnectionInfo, LinkShared};
 use super::strike::{Evidence, Strike, StrikeId, Struck};
@@ -27,6 +28,8 @@ pub struct LinkSpec {
     pub http: bool,
     /// Which upstream addresses may be connected to.
     pub permit: Permit,
+    /// TLS ends here, on both sides; none: bytes pass as they are.
+    pub tls: Option<Termination>,
 }
 
 impl LinkSpec {
@@ -38,6 +41,7 @@ impl LinkSpec {
             upstream: upstream.into(),
             http: false,
             permit: Permit::default(),
+            tls: None,
         }
     }
 }

@@ -8,10 +8,13 @@
 //!            └──────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! Where a [`Termination`] is asked for, TLS ends at both sockets, and what passes between them is open.
+//!
 //! An [`Engine`] owns its threads; a link is accepted for on one of them and served by all. A [`Link`] is a handle that
 //! can be used from any thread. What is decided (toxic chains, HTTP, reach) is pure and told the time; what acts is in
 //! `worker`.
 
+mod authority;
 pub mod chain;
 mod counters;
 mod engine;
@@ -30,6 +33,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use authority::{Authority, Termination};
 pub use engine::Engine;
 pub use link::{Link, LinkSpec};
 pub use reach::Reach;

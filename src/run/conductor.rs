@@ -3,7 +3,7 @@
 //! What happens when is decided elsewhere ([`Schedule`], guards, the plan); here it is done. Faults are in `faults`. Whatever ends the run,
 //! [`Running::take_down`] heals everything and says so.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use super::schedule::{Act, Next, Schedule};
 use super::secrets::Secrets;
 use super::stop::StopSwitch;
 use super::ticker;
+use super::tls::Terminations;
 use super::watch::{GuardWatch, LOOK_BACK, Look, Watch};
 use crate::backend::{self, Backend};
 use crate::clock::{Moment, RunClock, wall_ns};
@@ -133,6 +134,9 @@ pub(super) struct Running {
     pub(super) keeper: Arc<Keeper>,
     pub(super) loads: Vec<Arc<Load>>,
     pub(super) links: LinkAddresses,
+    /// The run's folder, whoever asks from wherever.
+    pub(super) dir: PathBuf,
+    pub(super) terminations: Option<Terminations>,
     pub(super) watch: Option<Watch>,
     pub(super) probes: JoinSet<()>,
 }
@@ -180,8 +184,9 @@ impl Running {
         if let Some(dns) = &dns {
             system.name_server(dns);
         }
+        let terminations = Terminations::prepare(topology.parts(), setup.dir)?;
         let started = async {
-            let links = open_links(&backend, &keeper, &system, &topology, &setup.allowance).await?;
+            let links = open_links(&backend, &keeper, &system, &topology, setup, terminations.as_ref()).await?;
             system.start(&links).await?;
             system.wait_ready().await?;
             Ok::<_, RunError>(links)
@@ -201,6 +206,7 @@ impl Running {
         };
         let schedule = Schedule::new(plan, Moment(u64::MAX));
         let (done, told_done) = mpsc::unbounded_channel();
+        let dir = std::path::absolute(setup.dir).map_err(RunError::Record)?;
         Ok(Running {
             clock,
             recorder,
@@ -217,6 +223,8 @@ impl Running {
             keeper,
             loads: Vec::new(),
             links,
+            dir,
+            terminations,
             watch: None,
             probes: JoinSet::new(),
         })
@@ -413,7 +421,10 @@ impl Running {
             let allowed = setup.allowance.hosts().iter().map(|allow| allow.max_rate);
             let load = Load::start(LoadSpec {
                 name: name.clone(),
-                plan: workload.clone(),
+                plan: match &self.terminations {
+                    Some(terminations) => terminations.trusted_by(workload),
+                    None => workload.clone(),
+                },
                 target,
                 endpoint: plan.system.endpoint(&workload.to).cloned(),
                 link: named.is_none().then(|| link.as_str().into()),
@@ -497,7 +508,7 @@ impl Running {
     /// A text with the addresses of links and nodes filled in.
     fn fill(&self, text: &str) -> Result<String, UnknownName> {
         let nodes = self.system.nodes();
-        interpolate::fill(text, |name| known(name, &self.links, &nodes))
+        interpolate::fill(text, |name| known(name, &self.links, &nodes, &self.dir))
     }
 
     fn filled_query(&self, query: &SqlQuery) -> Result<SqlQuery, UnknownName> {
@@ -654,7 +665,8 @@ async fn open_links(
     keeper: &Arc<Keeper>,
     system: &System,
     topology: &Topology,
-    allowance: &Allowance,
+    setup: &Setup<'_>,
+    terminations: Option<&Terminations>,
 ) -> Result<LinkAddresses, RunError> {
     let upstreams: IndexMap<String, String> =
         system.nodes().into_iter().map(|node| (node.name, node.address)).collect();
@@ -672,10 +684,14 @@ async fn open_links(
             listen,
             upstream: upstreams.get(&link.to).cloned().unwrap_or_default(),
             http: link.http,
-            permit: allowance.permit().clone(),
+            permit: setup.allowance.permit().clone(),
+            tls: match terminations {
+                Some(terminations) => terminations.of(link, setup.plan.system.endpoint(&link.to))?,
+                None => None,
+            },
         };
         let (backend, keeper, name, allow) =
-            (backend.clone(), keeper.clone(), name.clone(), allowance.hosts().to_vec());
+            (backend.clone(), keeper.clone(), name.clone(), setup.allowance.hosts().to_vec());
         let opened = aside(move || {
             if let Some(action) = backend.leaves_behind(&name) {
                 // Before it is there: the keeper, or `heal` in its place, takes it away whoever else has died.

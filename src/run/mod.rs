@@ -33,6 +33,7 @@ pub mod secrets;
 mod sql;
 mod stop;
 mod ticker;
+mod tls;
 mod watch;
 
 use std::io;
@@ -78,6 +79,9 @@ pub enum RunError {
     /// The proxy engine could not start.
     #[error(transparent)]
     Proxy(#[from] crate::proxy::ProxyError),
+    /// The authority of links that end TLS could not be made, or not used for an endpoint.
+    #[error("TLS cannot end at a link: {0}")]
+    Authority(String),
     /// The system did not start, or did not become ready.
     #[error(transparent)]
     System(#[from] SystemError),

@@ -25,7 +25,7 @@ use crate::event::{Event, What};
 use crate::experiment::interpolate::UnknownName;
 use crate::plan;
 use dns::Dns;
-pub use known::known;
+pub use known::{AUTHORITY, known};
 use lab::{Lab, Order, Refused};
 use nodes::Nodes;
 pub use nodes::Surroundings;

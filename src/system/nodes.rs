@@ -34,6 +34,8 @@ pub struct Surroundings {
 pub struct Nodes {
     members: IndexMap<String, Member>,
     links: Mutex<LinkAddresses>,
+    /// The run's folder.
+    dir: PathBuf,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,7 @@ impl Nodes {
             };
             members.insert(name.clone(), Member { plan: plan.clone(), kind });
         }
-        Ok(Nodes { members, links: Mutex::default() })
+        Ok(Nodes { members, links: Mutex::default(), dir })
     }
 
     /// Starts each process in order, each once the one before is ready.
@@ -191,7 +193,7 @@ impl Nodes {
     }
 
     fn known(&self, name: &str) -> Option<String> {
-        known(name, &self.links.lock().unwrap_or_else(PoisonError::into_inner), &self.infos())
+        known(name, &self.links.lock().unwrap_or_else(PoisonError::into_inner), &self.infos(), &self.dir)
     }
 }
 

@@ -43,6 +43,7 @@ fn http() -> Client {
         pool_idle_timeout: Span(MS(90_000)),
         ca: None,
         resolve: Default::default(),
+        tls: Default::default(),
     })
 }
 

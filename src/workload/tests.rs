@@ -73,6 +73,7 @@ impl Case {
                 pool_idle_timeout: Span(MS(1)),
                 ca: None,
                 resolve: Default::default(),
+                tls: Default::default(),
             }),
             arrival: Arrival::Constant(Rate::per_second(10.0).unwrap()),
             operation: Operation::Register(Register { keys: 1, reads: Share::NONE }),

@@ -242,6 +242,9 @@ impl Backend for Toxiproxy {
         if self.ledger().links.contains_key(&spec.name) {
             return Err(BackendError::DuplicateLink { link: spec.name });
         }
+        if spec.tls.is_some() {
+            return Err(self.remote(format!("it cannot end TLS on the link `{}`", spec.name)));
+        }
         let mut listen = spec.listen;
         if listen.ip().is_loopback() && !is_loopback(self.server.ip()) {
             // The server's own loopback would be of no use here.

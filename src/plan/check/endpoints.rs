@@ -25,6 +25,12 @@ impl Checker<'_> {
                 let mistake = self.mistake(&["workloads", name, "client", "http", "ca"], title);
                 self.mistakes.add(mistake.warning());
             }
+            if let Client::Http(settings) = &workload.client
+                && !settings.tls.is_opaque()
+                && !tls
+            {
+                self.nothing_to_end(&["workloads", name, "client", "http", "tls"], &workload.to);
+            }
             if let Some(endpoint) = endpoint {
                 self.check_query(name, workload, endpoint);
             }
@@ -41,7 +47,17 @@ impl Checker<'_> {
         for (name, link) in links {
             if link.http && self.carries_tls(name) {
                 let title = format!("the link `{name}` carries TLS: `{}` is at `https://`", link.to);
-                self.at(&["system", "links", name, "http"], title, "the proxy cannot read HTTP on it");
+                let mistake = self.mistake(&["system", "links", name, "http"], title);
+                let mistake = mistake.label("the proxy cannot read HTTP on it");
+                self.mistakes.add(mistake.help("with `tls: terminate` the link ends TLS, and can"));
+            }
+            if !link.tls.is_opaque() && nodes.contains_key(&link.to) && !self.leads_to_tls(name) {
+                self.nothing_to_end(&["system", "links", name, "tls"], &link.to);
+            }
+            if link.ca.is_some() && link.tls.is_opaque() {
+                let title = format!("`ca` has no effect: the link `{name}` does not end TLS");
+                let mistake = self.mistake(&["system", "links", name, "ca"], title);
+                self.mistakes.add(mistake.help("add `tls: terminate`, or leave out `ca`").warning());
             }
         }
     }
@@ -62,8 +78,19 @@ impl Checker<'_> {
         self.mistakes.add(mistake.help(help));
     }
 
-    /// Whether what passes on a link is TLS.
+    fn nothing_to_end(&mut self, path: &[&str], to: &str) {
+        let title = format!("there is no TLS to end: `{to}` is not at `https://`");
+        let mistake = self.mistake(path, title);
+        self.mistakes.add(mistake.help("leave out `tls`, or give the endpoint as a URL at `https://`"));
+    }
+
+    /// Whether what passes on a link is TLS to the proxy.
     pub(super) fn carries_tls(&self, link: &str) -> bool {
+        self.leads_to_tls(link) && self.known.parts.links.get(link).is_some_and(|link| link.tls.is_opaque())
+    }
+
+    /// Whether TLS is spoken to the server side of a link.
+    fn leads_to_tls(&self, link: &str) -> bool {
         let to = self.known.parts.links.get(link).map(|link| link.to.as_str());
         to.and_then(|to| self.run.system.endpoint(to)).is_some_and(Endpoint::tls)
     }

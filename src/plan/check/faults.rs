@@ -138,7 +138,12 @@ impl Checker<'_> {
                     let mistake = self
                         .mistake(&path("links"), format!("the link `{link}` carries TLS"))
                         .label("an HTTP fault must read the requests, and the proxy has no key to them");
-                    let help = "use a fault of links, such as `latency` or `reset_peer`, or an endpoint at `http://`";
+                    let place = if parts.links.get(*link).is_some_and(|link| link.workload) {
+                        "its workload's client: `client: { http: { tls: terminate } }`".to_owned()
+                    } else {
+                        format!("the link: `{link}: {{ …, http: true, tls: terminate }}`")
+                    };
+                    let help = format!("let the proxy end TLS, on {place}; or use a fault of links, such as `latency`");
                     self.mistakes.add(mistake.help(help));
                     return;
                 }

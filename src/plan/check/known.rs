@@ -9,7 +9,7 @@ use crate::experiment::tree::Node as Tree;
 use crate::plan::fault::Failover;
 use crate::plan::names::{Names, dialled_as};
 use crate::plan::parts::{LinkPart, NodePart, PartKind, Parts, workload_link};
-use crate::plan::system::System;
+use crate::plan::system::{System, Tls};
 use crate::plan::{LabDescription, Workload};
 
 /// The nodes and links of a run, as far as they can be told.
@@ -162,5 +162,13 @@ fn text<'t>(written: &'t Tree, key: &str) -> Option<&'t str> {
 }
 
 fn link(from: &str, to: &str, http: bool) -> LinkPart {
-    LinkPart { from: from.to_owned(), to: to.to_owned(), listen: String::new(), http, workload: false }
+    LinkPart {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        listen: String::new(),
+        http,
+        workload: false,
+        tls: Tls::Opaque,
+        ca: None,
+    }
 }

@@ -145,6 +145,11 @@ impl Checker<'_> {
             let title = format!("there is no {what} called {}", quoted(part));
             return Some(Mistake::new(at, title).known(part, &format!("{what}s"), known));
         }
+        if what == "link" && field == "ca" {
+            let ends = self.known.parts.links.get(part).is_none_or(|link| !link.tls.is_opaque());
+            let mistake = || Mistake::new(at, format!("the link `{part}` has no authority: it does not end TLS"));
+            return (!ends).then(|| mistake().help("`tls: terminate` on the link makes it end TLS"));
+        }
         if !matches!(field, "address" | "port") {
             let title = format!("`${{{name}}}` is not known of a {what}");
             return Some(Mistake::new(at, title).label("expected `.address` or `.port`"));

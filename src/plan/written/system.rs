@@ -10,7 +10,9 @@ use crate::experiment::shape::*;
 use crate::experiment::tree::Node as Tree;
 use crate::plan::endpoint::{Endpoint, EndpointError};
 use crate::plan::names::{Name, Names};
-use crate::plan::system::{Link, LogMilestone, Node, NodeKind, Probe, Process, Ready, ReadyWhen, Secret, Stop, Value};
+use crate::plan::system::{
+    Link, LogMilestone, Node, NodeKind, Probe, Process, Ready, ReadyWhen, Secret, Stop, Tls, Value,
+};
 use crate::units::Span;
 
 /// A system as written.
@@ -71,7 +73,22 @@ record! {
         listen: Listen = "'127.0.0.1:0'",
         /// Whether the proxy reads HTTP/1 on it, which HTTP faults need.
         http: bool = "false",
-    } => Link { from, to, listen: listen.0, http }
+        /// Where TLS towards an endpoint at `https://` ends. `${links.NAME.ca}` tells whoever dials a link that ends it
+        /// whom to trust.
+        tls: Tls = "opaque",
+        /// Where the link ends TLS: a PEM file with the certificates of the authorities to trust at the endpoint. Default:
+        /// those that this machine trusts.
+        ca: Option<String>,
+    } => Link { from, to, listen: listen.0, http, tls, ca }
+}
+
+words! {
+    Tls, "where TLS ends" {
+        /// At the endpoint; the proxy passes it on as it is.
+        "opaque" => Tls::Opaque,
+        /// At the link, under a certificate of the run's own authority; towards the endpoint the link speaks TLS itself.
+        "terminate" => Tls::Terminate,
+    }
 }
 
 choice! {
@@ -99,7 +116,8 @@ record! {
 record! {
     /// A program that the run starts. In `command`, `env`, `files` and `ready`, `${links.NAME.address}`,
     /// `${links.NAME.port}`, `${nodes.NAME.address}`, `${nodes.NAME.port}` and `${dir}` (a folder of its own) are
-    /// filled in when it starts; `$${` stands for `${`.
+    /// filled in when it starts, and so is `${links.NAME.ca}`, the file of the authority of a link that ends TLS; `$${`
+    /// stands for `${`.
     Process {
         /// The program with its arguments.
         command: Vec<Template>,

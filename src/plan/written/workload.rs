@@ -9,6 +9,7 @@ use crate::experiment::mistake::Mistakes;
 use crate::experiment::shape::*;
 use crate::experiment::tree::Node;
 use crate::plan::RetryPolicy;
+use crate::plan::system::Tls;
 use crate::plan::workload::{
     Append, Arrival, Client, HttpClient, Insert, OkWhen, Operation, Register, Request, Resolve, TcpClient, Workload,
 };
@@ -54,10 +55,13 @@ choice! {
             pool_idle_timeout: Span = "90s",
             /// A PEM file with the certificates of the authorities to trust. Default: those that this machine trusts.
             ca: Option<String>,
+            /// Where TLS towards an endpoint at `https://` ends: there, or at the workload's link, so that faults on HTTP
+            /// can strike. The link then trusts `ca`, and the client the run's own authority.
+            tls: Tls = "opaque",
             /// Where the workload uses a name: how long an answer of DNS is believed. Open connections stay where they
             /// are, whatever the name means by now.
             resolve: Resolve = "ttl",
-        } => Client::Http(HttpClient { connect_timeout, pool_max_idle, pool_idle_timeout, ca, resolve }),
+        } => Client::Http(HttpClient { connect_timeout, pool_max_idle, pool_idle_timeout, ca, tls, resolve }),
         /// Frames over TCP: a length of 4 bytes, big-endian, and so many bytes, echoed by the server.
         tcp {
             /// How long connecting may take. Default: the attempt's time-out.

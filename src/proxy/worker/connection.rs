@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) member: u32,
     /// It stands in the queue of those whose turn comes again.
     pub(crate) queued: bool,
+    /// Why it ends, while it drains.
+    pub(crate) closing: Closing,
 }
 
 /// The stages of a connection's life; it goes down this list, and may leave it at any stage.
@@ -61,7 +63,7 @@ pub(crate) enum Life {
     Open,
     /// The server side went away without a word.
     Orphaned,
-    /// A fault ended it with FIN: what still comes in is thrown away, so that the kernel makes no RST of it.
+    /// It was ended with FIN, mostly by a fault: what still comes in is thrown away, so that the kernel makes no RST of it.
     Draining,
 }
 
@@ -84,6 +86,16 @@ pub(crate) enum Way {
     Up,
     /// Server → client.
     Down,
+}
+
+impl Way {
+    /// The other one.
+    fn back(self) -> Way {
+        match self {
+            Way::Up => Way::Down,
+            Way::Down => Way::Up,
+        }
+    }
 }
 
 /// What becomes of a connection after a turn.
@@ -117,6 +129,7 @@ impl Connection {
             client_must_read: false,
             member: 0,
             queued: false,
+            closing: Closing::Fault,
         }
     }
 
@@ -165,7 +178,8 @@ impl Connection {
     /// Whether it is over, by what its pipes have come to.
     fn verdict(&self) -> Option<Fate> {
         if self.up.closed && self.down.closed && !self.up.has_failed() && !self.down.has_failed() {
-            return Some(Fate::Over(Closing::Fin));
+            let flushed = self.client.is_flushed() && self.server.as_ref().is_none_or(Side::is_flushed);
+            return flushed.then_some(Fate::Over(Closing::Fin));
         }
         if (self.up.has_failed() && !self.up.cut) || (self.down.has_failed() && !self.down.cut) {
             return Some(Fate::Over(Closing::Rst));
@@ -233,6 +247,10 @@ impl Connection {
             if !from.readable || !is_open {
                 return Fate::Waits;
             }
+            // A client's handshake is answered when the upstream's has succeeded: so it learns how that went.
+            if way == Way::Up && to.is_handshaking() {
+                return if from.failed { Fate::Over(Closing::Rst) } else { Fate::Waits };
+            }
             if !pipe.is_flowing() {
                 // An error after the end of the stream is only seen by asking for it.
                 if from.failed && from.error().is_some() {
@@ -255,6 +273,9 @@ impl Connection {
             }
             if room == 0 {
                 return Fate::Waits;
+            }
+            if from.is_sealed() || to.is_sealed() {
+                unseen = 0;
             }
             if pipe.wants_splice()
                 && unseen > 0
@@ -283,7 +304,20 @@ impl Connection {
                 continue;
             }
             let most = room.min(tools.buffer.len());
+            let handshaking = from.is_handshaking();
             let got = from.read(&mut tools.buffer[..most]);
+            if from.take_opened() {
+                todo.also(way.back());
+            }
+            if way == Way::Down && handshaking && from.failed && to.is_handshaking() {
+                counters.dial_failed.add(1);
+                to.refuse_handshake_like(from);
+                self.closing = Closing::Rst;
+                return Fate::Drains;
+            }
+            if got == Got::End {
+                to.leave_like(from);
+            }
             match got {
                 Got::Bytes(0) => continue,
                 Got::Bytes(bytes) => {
@@ -380,6 +414,7 @@ impl Connection {
     /// Reads and throws away; true when both sides have ended.
     pub(crate) fn discard(&mut self, tools: &mut Tools) -> bool {
         let mut discard = |side: &mut Side, done: &mut bool| {
+            side.flush_seal();
             // Bounded, so that a fast sender cannot hold up the thread.
             for _ in 0..16 {
                 if *done || !side.readable {

@@ -8,6 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::connection::{Connection, Fate, Life, Todo};
 use super::links::{SOCKET_EVENTS, Upstream};
+use super::seal::Seal;
 use super::side::Side;
 use super::slab::Key;
 use super::{Token, Worker};
@@ -57,7 +58,11 @@ impl Worker {
                     continue;
                 }
             };
-            connection.server = Some(Side::new(server));
+            let mut server = Side::new(server);
+            if let Some(tls) = &link.tls {
+                server.seal(Seal::towards_upstream(tls, &link.shared.name));
+            }
+            connection.server = Some(server);
             // Before the first segment, so that a silent or lossy link is so from the handshake on.
             link.govern(connection, self.mechanism);
             let Some(server) = &mut connection.server else { continue };

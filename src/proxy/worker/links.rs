@@ -9,12 +9,14 @@ use rustix::event::epoll::{self, EventFlags};
 use super::active::{ActiveHttp, ActiveReach, ActiveToxic};
 use super::connection::{Connection, Life, Todo};
 use super::port::Port;
+use super::seal::Seal;
 use super::side::Side;
 use super::slab::Key;
 use super::{Alarm, DROPS_TICK, Token, Worker};
 use crate::event::Mechanism;
 use crate::permit::Permit;
 use crate::plan::fault::Direction;
+use crate::proxy::authority::Termination;
 use crate::proxy::counters::{Closing, Counters};
 use crate::proxy::http::{HttpFaults, Tap};
 use crate::proxy::kernel::{self, Filter};
@@ -39,6 +41,7 @@ pub(crate) struct LinkState {
     pub(super) regime: Regime,
     pub(super) members: Vec<Key>,
     speaks_http: bool,
+    pub(super) tls: Option<Termination>,
     counts_drops: bool,
 }
 
@@ -66,6 +69,7 @@ impl LinkState {
         upstream: Upstream,
         permit: Permit,
         speaks_http: bool,
+        tls: Option<Termination>,
     ) -> LinkState {
         LinkState {
             counters: Arc::clone(&shared.counters[post]),
@@ -81,6 +85,7 @@ impl LinkState {
             regime: Regime::default(),
             members: Vec::new(),
             speaks_http,
+            tls,
             counts_drops: false,
         }
     }
@@ -133,6 +138,10 @@ impl LinkState {
             server.begin_withholding();
         }
         (connection.up.cut, connection.down.cut) = (up_cut, down_cut);
+        connection.client.hold_seal(down_cut);
+        if let Some(server) = &mut connection.server {
+            server.hold_seal(up_cut);
+        }
     }
 }
 
@@ -185,8 +194,11 @@ impl Worker {
     }
 
     /// Serves a new connection, unless the link's door is silent.
-    pub(super) fn admit(&mut self, link_key: Key, number: u64, side: Side, peer: SocketAddr) {
+    pub(super) fn admit(&mut self, link_key: Key, number: u64, mut side: Side, peer: SocketAddr) {
         let Some(link) = self.links.get_mut(link_key) else { return };
+        if let Some(tls) = &link.tls {
+            side.seal(Seal::towards_client(tls, &link.shared.name));
+        }
         let now = self.tools.clock.now();
         let key = self.connections.reserve();
         if let Err(error) = epoll::add(&self.epoll, side.fd(), Token::Client(key).pack(), SOCKET_EVENTS) {

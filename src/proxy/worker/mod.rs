@@ -15,6 +15,7 @@ mod links;
 mod pipe;
 mod port;
 mod resolver;
+mod seal;
 mod side;
 mod slab;
 mod sleep;
@@ -305,7 +306,7 @@ impl Worker {
     }
 
     fn drain(&mut self, connection: &mut Connection) -> Fate {
-        if connection.discard(&mut self.tools) { Fate::Over(Closing::Fault) } else { Fate::Waits }
+        if connection.discard(&mut self.tools) { Fate::Over(connection.closing) } else { Fate::Waits }
     }
 
     /// Does what a connection has come to.
@@ -337,7 +338,8 @@ impl Worker {
         (connection.up.closed, connection.down.closed) = (connection.up.ended, connection.down.ended);
         connection.tap = None;
         if connection.discard(&mut self.tools) {
-            return self.end(key, connection, Closing::Fault);
+            let closing = connection.closing;
+            return self.end(key, connection, closing);
         }
         self.tools.alarms.set(self.tools.clock.now() + DRAIN, Alarm::DrainEnds(key));
         self.connections.put(key, connection);
@@ -365,12 +367,7 @@ impl Worker {
             {
                 connection.member = member;
             }
-            let resets = match why {
-                Closing::Rst => true,
-                Closing::Fault => !matches!(life, Life::Draining),
-                Closing::Fin | Closing::Shutdown => false,
-            };
-            if resets {
+            if matches!(why, Closing::Rst | Closing::Fault) && !matches!(life, Life::Draining) {
                 client.abort();
                 if let Some(server) = server {
                     server.abort();
@@ -424,8 +421,11 @@ impl Worker {
                 }
                 Alarm::Tap(key) => self.wake_tap(key, at),
                 Alarm::DrainEnds(key) => {
-                    if self.connections.get(key).is_some_and(|connection| matches!(connection.life, Life::Draining)) {
-                        self.end_by_key(key, Closing::Fault);
+                    if let Some(connection) = self.connections.get(key)
+                        && matches!(connection.life, Life::Draining)
+                    {
+                        let closing = connection.closing;
+                        self.end_by_key(key, closing);
                     }
                 }
                 Alarm::AcceptAgain(link) => self.accept_again(link),

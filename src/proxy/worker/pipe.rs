@@ -219,7 +219,7 @@ impl Pipe {
             return self.flush_chain(to, clock, counters, flow);
         }
         if self.source == Source::Finished && !self.closed {
-            if !other_ended {
+            if !other_ended || to.is_sealed() {
                 to.finish();
             }
             self.closed = true;

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustls::AlertDescription;
 
+use super::seal::{self, Opened, Seal};
 use crate::proxy::counters::Counters;
 use crate::proxy::kernel::{self, Filter};
 
@@ -26,6 +28,11 @@ pub(crate) struct Side {
     filter: Filter,
     drops_seen: u32,
     unread_seen: u64,
+    /// TLS is spoken on the socket, and ends here.
+    seal: Option<Box<Seal>>,
+    /// Its TLS stream has ended with no more than a FIN.
+    left_unsaid: bool,
+    says_no_farewell: bool,
 }
 
 impl Side {
@@ -40,7 +47,71 @@ impl Side {
             filter: Filter::Open,
             drops_seen: 0,
             unread_seen: 0,
+            seal: None,
+            left_unsaid: false,
+            says_no_farewell: false,
         }
+    }
+
+    /// From the first byte on, TLS is spoken on the socket.
+    pub(crate) fn seal(&mut self, seal: Seal) {
+        self.seal = Some(Box::new(seal));
+        self.writable = false;
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.seal.is_some()
+    }
+
+    /// Whether its TLS handshake is still to be made.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.seal.as_ref().is_some_and(|seal| seal.is_handshaking())
+    }
+
+    /// Whether its TLS handshake has ended since this was asked last: bytes may be written now.
+    pub(crate) fn take_opened(&mut self) -> bool {
+        self.seal.as_mut().is_some_and(|seal| seal.take_opened())
+    }
+
+    /// Whether the kernel has all that was written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.failed || self.seal.as_ref().is_none_or(|seal| seal.is_flushed())
+    }
+
+    /// Withholds what TLS would send by itself, or no longer.
+    pub(crate) fn hold_seal(&mut self, hold: bool) {
+        if let Some(seal) = &mut self.seal
+            && std::mem::replace(&mut seal.held, hold)
+            && !hold
+        {
+            self.flush_seal();
+        }
+    }
+
+    /// Writes what TLS has sealed and not written; true if bytes may be written again after they could not.
+    pub(crate) fn flush_seal(&mut self) -> bool {
+        let Some(seal) = &mut self.seal else { return false };
+        let waited = !self.writable || !seal.is_flushed();
+        let flushed = seal.flush(self.socket.as_fd());
+        self.seal_flushed(flushed);
+        waited && self.writable
+    }
+
+    fn seal_flushed(&mut self, flushed: seal::Flushed) {
+        match flushed {
+            seal::Flushed::All => self.writable = !self.is_handshaking(),
+            seal::Flushed::Blocked => self.writable = false,
+            seal::Flushed::Broken => (self.failed, self.readable) = (true, true),
+        }
+    }
+
+    /// Tells a client that waits for the handshake's answer that there will be none, for the reason for which another
+    /// side has failed. What it still sends is not opened.
+    pub(crate) fn refuse_handshake_like(&mut self, other: &Side) {
+        self.seal = None;
+        let why = other.seal.as_ref().map_or(AlertDescription::InternalError, |seal| seal.alert());
+        // If the socket takes nothing, the client is gone.
+        let _ = rustix::net::send(&self.socket, &seal::refusal(why), SendFlags::NOSIGNAL);
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -54,6 +125,10 @@ impl Side {
             self.hung_up |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
             self.failed |= flags.contains(EventFlags::ERR);
         }
+        if self.seal.is_some() {
+            let sound = flags.contains(EventFlags::OUT) && !flags.intersects(EventFlags::ERR | EventFlags::HUP);
+            return sound && self.flush_seal();
+        }
         let drains = !self.writable && flags.contains(EventFlags::OUT);
         self.writable |= drains;
         drains
@@ -61,6 +136,19 @@ impl Side {
 
     /// Reads once; a short read means that there is nothing more for now, without asking again.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Got {
+        if let Some(seal) = &mut self.seal {
+            let opened = seal.read(self.socket.as_fd(), into);
+            self.writable = seal.is_flushed() && !seal.is_handshaking();
+            return match opened {
+                Opened::Bytes(bytes) => Got::Bytes(bytes),
+                Opened::Dry => self.dry(),
+                Opened::End { farewell } => {
+                    self.left_unsaid = !farewell;
+                    self.end()
+                }
+                Opened::Failed => self.fail(),
+            };
+        }
         if self.at_end {
             return self.end();
         }
@@ -102,6 +190,11 @@ impl Side {
 
     /// Writes once.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Put {
+        if let Some(seal) = &mut self.seal {
+            let (taken, flushed) = seal.write(self.socket.as_fd(), bytes);
+            self.seal_flushed(flushed);
+            return if flushed == seal::Flushed::Broken { Put::Broken } else { Put::Bytes(taken) };
+        }
         match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
             Ok(written) => {
                 if written < bytes.len() {
@@ -129,8 +222,17 @@ impl Side {
         }
     }
 
+    /// Ends as another side has ended: without a farewell if that one said none.
+    pub(crate) fn leave_like(&mut self, other: &Side) {
+        self.says_no_farewell = other.left_unsaid;
+    }
+
     /// Passes a half-close on.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(&mut self) {
+        if let Some(seal) = &mut self.seal {
+            let flushed = seal.finish(self.socket.as_fd(), !self.says_no_farewell);
+            return self.seal_flushed(flushed);
+        }
         // It fails only if the peer has reset meanwhile; the event of that is on its way.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
     }

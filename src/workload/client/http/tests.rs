@@ -144,6 +144,7 @@ fn settings() -> HttpClient {
         pool_idle_timeout: Span(Duration::from_secs(90)),
         ca: None,
         resolve: Default::default(),
+        tls: Default::default(),
     }
 }
 

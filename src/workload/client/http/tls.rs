@@ -17,7 +17,7 @@ use crate::workload::LoadError;
 
 /// For an endpoint at `https://`: certificates signed by the authorities in the file `ca`, else by those that this
 /// machine trusts.
-pub(super) fn towards(endpoint: &Endpoint, ca: Option<&str>) -> Result<ClientConfig, LoadError> {
+pub(crate) fn towards(endpoint: &Endpoint, ca: Option<&str>) -> Result<ClientConfig, LoadError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut verifier: Arc<dyn ServerCertVerifier> = match ca {
         Some(file) => signed_by(file, Arc::clone(&provider))?,
