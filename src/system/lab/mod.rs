@@ -18,6 +18,7 @@ pub mod detector;
 pub mod fleet;
 pub mod host;
 pub mod http;
+pub mod kv;
 pub mod order;
 pub mod params;
 pub mod primary_standby;
@@ -25,6 +26,7 @@ pub mod registry;
 pub mod replica_set;
 pub mod site_recovery;
 pub mod store;
+pub mod wire;
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,20 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::controller::{Controller, Happening};
-use super::node::{ask, heartbeat_body};
 use super::protocol::{Beat, Config, Side};
 use super::settings::Settings;
-use super::{GATEWAY, PLACE, REPLACED, TERM};
+use super::{GATEWAY, TERM};
 use crate::event::{Milestone, What};
 use crate::system::Teller;
 use crate::system::lab::host::Inside;
 use crate::system::lab::http::{Client, NewConnection, serve, text};
+use crate::system::lab::kv::{passed_on, stamp};
+use crate::system::lab::wire::{ask, json};
 
 /// How often a node is asked that is about to become primary.
 const IMPATIENT: Duration = Duration::from_millis(10);
@@ -162,8 +163,7 @@ impl Gateway {
         loop {
             let asked = Instant::now();
             let heartbeat = self.lock().heartbeat(side);
-            let beat =
-                ask::<Beat>(&client, "heartbeat", heartbeat_body(&heartbeat), self.settings.detect_after()).await;
+            let beat = ask::<Beat>(&client, "heartbeat", json(&heartbeat), self.settings.detect_after()).await;
             match beat {
                 Some(beat) => {
                     let now = self.teller.now();
@@ -251,21 +251,7 @@ impl Gateway {
 
     fn unavailable(&self, why: &str) -> Response<Bytes> {
         let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-        if let Ok(place) = HeaderValue::try_from(format!("{GATEWAY}#{}", self.incarnation)) {
-            answer.headers_mut().insert(PLACE, place);
-        }
+        stamp(&mut answer, GATEWAY, self.incarnation);
         answer
     }
-}
-
-/// Status, body and our own headers of a node's answer.
-fn passed_on(answer: Response<Bytes>) -> Response<Bytes> {
-    let (head, body) = answer.into_parts();
-    let mut passed = text(head.status, body);
-    for name in [PLACE, REPLACED] {
-        if let Some(value) = head.headers.get(name) {
-            passed.headers_mut().insert(name, value.clone());
-        }
-    }
-    passed
 }

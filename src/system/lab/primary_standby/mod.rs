@@ -37,10 +37,6 @@ pub const NODE_B: &str = "node-b";
 /// Who forwards, watches and decides.
 pub const GATEWAY: &str = "gateway";
 
-/// The header that says who served a request: `node#incarnation`.
-pub const PLACE: &str = "x-place";
-/// The header that says which value a write replaced; empty if there was none.
-pub const REPLACED: &str = "x-replaced";
 /// The header by which the gateway tells a node which term a request is meant for.
 const TERM: &str = "x-term";
 

@@ -5,26 +5,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until};
 
+use super::TERM;
 use super::protocol::{Append, Heartbeat, Install, Shipment, Shipped, Side};
-use super::replica::{Accepted, Confirmation, Disk, Refusal, Replica, Role};
+use super::replica::{Disk, Refusal, Replica, Role};
 use super::settings::{Commit, Settings};
-use super::{PLACE, REPLACED, TERM};
 use crate::clock::Moment;
 use crate::event::{Milestone, What};
 use crate::system::lab::host::Inside;
 use crate::system::lab::http::{Client, serve, text};
-use crate::system::lab::store::Change;
+use crate::system::lab::kv::{self, Accepted, Confirmation, Keeper, Step, stamp};
+use crate::system::lab::store::Store;
+use crate::system::lab::wire::{ask, json, reply};
 use crate::system::{NodeState, Teller};
-
-/// A write or read that cannot be confirmed for so long is answered with 503; its effect is unknown then.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a whole store may take to be shipped.
 const INSTALL_WITHIN: Duration = Duration::from_secs(10);
@@ -135,130 +132,9 @@ impl Node {
             sleep(self.settings.service_time).await;
         }
         let meant_for = meant_for(&head.headers);
-        let mut answer = match (head.method, Route::of(path)) {
-            (Method::GET, Route::Health) => text(StatusCode::OK, "well\n"),
-            (Method::GET, Route::Register(key)) => self.read(meant_for, key).await,
-            (Method::PUT, Route::Register(key)) => self.put(meant_for, key, &body).await,
-            (Method::POST, Route::Register(key)) => self.insert(meant_for, key, &body).await,
-            (Method::GET, Route::List(key)) => self.scan(meant_for, key).await,
-            (Method::POST, Route::List(key)) => self.push(meant_for, key, &body).await,
-            (Method::POST, Route::Echo) => match self.with(|replica, now| replica.admits(meant_for, now)) {
-                Ok(()) => text(StatusCode::OK, body),
-                Err(refusal) => refuse(refusal),
-            },
-            (_, Route::Unknown) => text(StatusCode::NOT_FOUND, "no such path\n"),
-            _ => text(StatusCode::METHOD_NOT_ALLOWED, "no such method here\n"),
-        };
-        if let Ok(place) = HeaderValue::try_from(format!("{}#{}", self.me.name(), self.incarnation())) {
-            answer.headers_mut().insert(PLACE, place);
-        }
+        let mut answer = kv::answer(&*self, meant_for, head.method, path, body).await;
+        stamp(&mut answer, self.me.name(), self.incarnation());
         answer
-    }
-
-    async fn read(&self, meant_for: Option<u64>, key: &str) -> Response<Bytes> {
-        let read = self.with(|replica, now| {
-            replica.admits(meant_for, now)?;
-            let read = replica.register(key);
-            Ok(Accepted { term: read.term, index: read.index, answer: read.answer.map(str::to_owned) })
-        });
-        self.when_confirmed(read, |value| match value {
-            Some(value) => text(StatusCode::OK, value),
-            None => text(StatusCode::NOT_FOUND, Bytes::new()),
-        })
-        .await
-    }
-
-    async fn put(&self, meant_for: Option<u64>, key: &str, body: &[u8]) -> Response<Bytes> {
-        let Ok(value) = std::str::from_utf8(body) else { return not_text() };
-        let written = self.with(|replica, now| {
-            replica.admits(meant_for, now)?;
-            let replaced = replica.register(key).answer.unwrap_or_default().to_owned();
-            let written = replica.write(Change::Put { key: key.to_owned(), value: value.to_owned() }, now);
-            Ok(Accepted { term: written.term, index: written.index, answer: replaced })
-        });
-        self.when_confirmed(written, |replaced| {
-            let mut answer = text(StatusCode::OK, Bytes::new());
-            // A value that no header can carry is not told: "absent if unknown".
-            if let Ok(replaced) = HeaderValue::from_bytes(replaced.as_bytes()) {
-                answer.headers_mut().insert(REPLACED, replaced);
-            }
-            answer
-        })
-        .await
-    }
-
-    async fn insert(&self, meant_for: Option<u64>, key: &str, body: &[u8]) -> Response<Bytes> {
-        let Ok(value) = std::str::from_utf8(body) else { return not_text() };
-        let inserted = self.with(|replica, now| {
-            replica.admits(meant_for, now)?;
-            let found = replica.register(key);
-            let (term, index) = (found.term, found.index);
-            match found.answer.map(|there| there == value) {
-                Some(true) => Ok(Accepted { term, index, answer: StatusCode::OK }),
-                Some(false) => Ok(Accepted { term, index, answer: StatusCode::CONFLICT }),
-                None => {
-                    let change = Change::Put { key: key.to_owned(), value: value.to_owned() };
-                    let written = replica.write(change, now);
-                    Ok(Accepted { term: written.term, index: written.index, answer: StatusCode::CREATED })
-                }
-            }
-        });
-        self.when_confirmed(inserted, |status| text(status, Bytes::new())).await
-    }
-
-    async fn scan(&self, meant_for: Option<u64>, key: &str) -> Response<Bytes> {
-        let read = self.with(|replica, now| {
-            replica.admits(meant_for, now)?;
-            let read = replica.list(key);
-            let mut lines = read.answer.join("\n");
-            if !lines.is_empty() {
-                lines.push('\n');
-            }
-            Ok(Accepted { term: read.term, index: read.index, answer: lines })
-        });
-        self.when_confirmed(read, |lines| text(StatusCode::OK, lines)).await
-    }
-
-    async fn push(&self, meant_for: Option<u64>, key: &str, body: &[u8]) -> Response<Bytes> {
-        let Ok(item) = std::str::from_utf8(body) else { return not_text() };
-        if item.contains('\n') {
-            return text(StatusCode::BAD_REQUEST, "an item is one line\n");
-        }
-        let pushed = self.with(|replica, now| {
-            replica.admits(meant_for, now)?;
-            Ok(replica.write(Change::Push { key: key.to_owned(), item: item.to_owned() }, now))
-        });
-        self.when_confirmed(pushed, |()| text(StatusCode::OK, Bytes::new())).await
-    }
-
-    /// Answers once what was accepted is confirmed, or says that it never will be.
-    async fn when_confirmed<T>(
-        &self,
-        accepted: Result<Accepted<T>, Refusal>,
-        answer: impl FnOnce(T) -> Response<Bytes>,
-    ) -> Response<Bytes> {
-        let Accepted { term, index, answer: value } = match accepted {
-            Ok(accepted) => accepted,
-            Err(refusal) => return refuse(refusal),
-        };
-        let mut progress = self.progress.subscribe();
-        let confirmed = async {
-            loop {
-                match self.lock().confirm(term, index, self.teller.now()) {
-                    Confirmation::Confirmed => return true,
-                    Confirmation::Replaced => return false,
-                    Confirmation::Waiting => {}
-                }
-                if progress.changed().await.is_err() {
-                    return false;
-                }
-            }
-        };
-        match timeout(CONFIRM_WITHIN, confirmed).await {
-            Ok(true) => answer(value),
-            Ok(false) => text(StatusCode::SERVICE_UNAVAILABLE, "replaced as primary meanwhile\n"),
-            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "not confirmed in time\n"),
-        }
     }
 
     /// The gateway's and the peer's messages.
@@ -289,11 +165,12 @@ impl Node {
                 self.to_ship.notified().await;
                 continue;
             };
-            let (term, path, body, within) = match &shipment {
-                Shipment::Append(append) => (append.term, "append", json(append), self.settings.detect_after()),
-                Shipment::Install(install) => (install.term, "install", json(install), INSTALL_WITHIN),
+            let (term, message, within) = match &shipment {
+                Shipment::Append(append) => (append.term, json(append), self.settings.detect_after()),
+                Shipment::Install(install) => (install.term, json(install), INSTALL_WITHIN),
             };
-            let answer = ask::<Shipped>(&peer, path, body, within).await;
+            let path = if matches!(shipment, Shipment::Append(_)) { "append" } else { "install" };
+            let answer = ask::<Shipped>(&peer, path, message, within).await;
             let taken = answer.is_some_and(|answer| !matches!(answer, Shipped::Fenced(_)));
             self.with(|replica, now| replica.shipped(term, answer, now));
             if !taken {
@@ -321,26 +198,32 @@ impl Node {
     }
 }
 
-/// What a path names.
-enum Route<'a> {
-    Health,
-    Echo,
-    Register(&'a str),
-    List(&'a str),
-    Unknown,
-}
+impl Keeper for Node {
+    /// The term that a request is meant for.
+    type Intent = Option<u64>;
 
-impl Route<'_> {
-    fn of(path: &str) -> Route<'_> {
-        match path {
-            "/health" => Route::Health,
-            "/echo" => Route::Echo,
-            _ => match (path.strip_prefix("/kv/"), path.strip_prefix("/list/")) {
-                (Some(key), _) if !key.is_empty() => Route::Register(key),
-                (_, Some(key)) if !key.is_empty() => Route::List(key),
-                _ => Route::Unknown,
-            },
-        }
+    fn take<T>(
+        &self,
+        meant_for: Option<u64>,
+        act: impl FnOnce(&Store) -> Step<T>,
+    ) -> Result<Accepted<T>, Response<Bytes>> {
+        self.with(|replica, now| {
+            replica.admits(meant_for, now).map_err(refuse)?;
+            let Step { change, rests_on, answer } = act(replica.store());
+            let accepted = match change {
+                Some(change) => replica.write(change, now),
+                None => replica.read(rests_on),
+            };
+            Ok(Accepted { term: accepted.term, index: accepted.index, answer })
+        })
+    }
+
+    fn confirm(&self, _: Option<u64>, term: u64, index: u64) -> Confirmation {
+        self.lock().confirm(term, index, self.teller.now())
+    }
+
+    fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
     }
 }
 
@@ -354,32 +237,4 @@ fn refuse(refusal: Refusal) -> Response<Bytes> {
         Refusal::NoLease => StatusCode::SERVICE_UNAVAILABLE,
     };
     text(status, format!("{refusal}\n"))
-}
-
-fn not_text() -> Response<Bytes> {
-    text(StatusCode::BAD_REQUEST, "a value is UTF-8\n")
-}
-
-/// The JSON of one of our own messages.
-fn json(message: &impl Serialize) -> Bytes {
-    serde_json::to_vec(message).expect("own messages have string keys only").into()
-}
-
-fn reply<M: DeserializeOwned, A: Serialize>(body: &[u8], answer: impl FnOnce(M) -> A) -> Response<Bytes> {
-    match serde_json::from_slice(body) {
-        Ok(message) => text(StatusCode::OK, json(&answer(message))),
-        Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
-    }
-}
-
-/// Sends one of our own messages; none if there is no good answer in time.
-pub(super) async fn ask<A: DeserializeOwned>(to: &Client, message: &str, body: Bytes, within: Duration) -> Option<A> {
-    let request = Request::post(format!("/internal/{message}")).body(body).expect("the path is a valid one");
-    let answer = timeout(within, to.send(request)).await.ok()?.ok()?;
-    serde_json::from_slice(answer.body()).ok()
-}
-
-/// The body of a heartbeat.
-pub(super) fn heartbeat_body(heartbeat: &Heartbeat) -> Bytes {
-    json(heartbeat)
 }

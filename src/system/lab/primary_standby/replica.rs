@@ -6,6 +6,7 @@ use super::protocol::{Append, Beat, Config, Heartbeat, Install, Shipment, Shippe
 use super::settings::{Commit, Settings};
 use crate::clock::Moment;
 use crate::system::lab::detector::Lease;
+use crate::system::lab::kv::{Accepted, Confirmation};
 use crate::system::lab::store::{Change, Misfit, Position, Store};
 
 /// So many entries go to the standby in one request: group commit.
@@ -57,28 +58,6 @@ pub struct Progress {
     pub term: u64,
     /// Everything up to this entry may be answered.
     pub committed: u64,
-}
-
-/// Whether a write or read may be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmation {
-    /// It may.
-    Confirmed,
-    /// Not yet.
-    Waiting,
-    /// Never by this node: its time as primary ended, and the effect is unknown.
-    Replaced,
-}
-
-/// Something done to the data that is to be answered once `index` is confirmed in `term`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted<T> {
-    /// The term in which it was accepted.
-    pub term: u64,
-    /// The entry that the answer rests on.
-    pub index: u64,
-    /// The answer.
-    pub answer: T,
 }
 
 /// The node does not serve.
@@ -205,20 +184,9 @@ impl Replica {
         Accepted { term, index, answer: () }
     }
 
-    /// A register's value, to be told once the entry that set it is confirmed.
-    pub fn register(&self, key: &str) -> Accepted<Option<&str>> {
-        let found = self.disk.store.register(key);
-        self.accepted(found.map_or(0, |at| at.index), found.map(|at| at.value.as_str()))
-    }
-
-    /// A list, to be told once the entry that changed it last is confirmed.
-    pub fn list(&self, key: &str) -> Accepted<&[String]> {
-        let found = self.disk.store.list(key);
-        self.accepted(found.map_or(0, |at| at.index), found.map_or(&[], |at| at.value.as_slice()))
-    }
-
-    fn accepted<T>(&self, index: u64, answer: T) -> Accepted<T> {
-        Accepted { term: self.disk.term, index, answer }
+    /// Something was read that rests on the entry `index`; only after [`admits`](Self::admits).
+    pub fn read(&self, index: u64) -> Accepted<()> {
+        Accepted { term: self.disk.term, index, answer: () }
     }
 
     /// Whether what was accepted in `term` and rests on `index` may be answered now.

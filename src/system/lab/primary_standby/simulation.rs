@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use super::controller::{Controller, Happening};
 use super::protocol::{Beat, Config, Heartbeat, Shipment, Shipped, Side};
-use super::replica::{Confirmation, Disk, Replica};
+use super::replica::{Disk, Replica};
 use super::settings::{Commit, Settings};
 use crate::clock::Moment;
 use crate::seed::{Dice, Seed};
+use crate::system::lab::kv::Confirmation;
 use crate::system::lab::store::Change;
 
 const FAULTS_END: Moment = Moment::from_millis(6_000);
@@ -284,10 +285,10 @@ impl World {
                 if let Some(node) = self.running(side)
                     && node.admits(None, now).is_ok()
                 {
-                    let key = key.to_string();
-                    let read = node.register(&key);
-                    let missing = read.answer.is_none();
-                    if missing && node.confirm(read.term, read.index, now) == Confirmation::Confirmed {
+                    let found = node.store().register(&key.to_string()).map(|at| at.index);
+                    let read = node.read(found.unwrap_or_default());
+                    let confirmed = node.confirm(read.term, read.index, now) == Confirmation::Confirmed;
+                    if found.is_none() && confirmed {
                         self.outcome.stale_reads += 1;
                     }
                 }

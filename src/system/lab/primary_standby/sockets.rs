@@ -18,6 +18,7 @@ use crate::event::{Event, Milestone, What};
 use crate::plan::fault::Failover;
 use crate::system::lab::host::Sockets;
 use crate::system::lab::http::Client;
+use crate::system::lab::kv::{PLACE, REPLACED};
 use crate::system::lab::{Lab, Order};
 use crate::system::{LinkAddresses, NodeAct, Teller};
 

@@ -5,6 +5,7 @@ use super::primary::Primary;
 use super::protocol::{Beat, Departure, Heartbeat, Prepare, Record, Shipment, Shipped, Ticket};
 use super::settings::Settings;
 use crate::clock::Moment;
+use crate::system::lab::kv::{Accepted, Confirmation};
 use crate::system::lab::store::{Change, Misfit, Store};
 
 /// What survives a kill.
@@ -65,28 +66,6 @@ pub struct Progress {
     pub term: u64,
     /// Everything up to this entry may be answered.
     pub committed: u64,
-}
-
-/// Whether a write or read may be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmation {
-    /// It may.
-    Confirmed,
-    /// Not yet.
-    Waiting,
-    /// Never by this node: its time in this term ended, and the effect is unknown.
-    Replaced,
-}
-
-/// Something done to the data that is to be answered once `index` is confirmed in `term`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted<T> {
-    /// The term in which it was accepted.
-    pub term: u64,
-    /// The entry that the answer rests on.
-    pub index: u64,
-    /// The answer.
-    pub answer: T,
 }
 
 /// The node does not serve.
@@ -229,30 +208,19 @@ impl Replica {
         Accepted { term, index, answer: () }
     }
 
-    /// A register's value, to be told once the entry that set it is confirmed.
-    pub fn register(&self, key: &str) -> Accepted<Option<&str>> {
-        let found = self.disk.store.register(key);
-        self.accepted(found.map_or(0, |at| at.index), found.map(|at| at.value.as_str()))
-    }
-
-    /// A list, to be told once the entry that changed it last is confirmed.
-    pub fn list(&self, key: &str) -> Accepted<&[String]> {
-        let found = self.disk.store.list(key);
-        self.accepted(found.map_or(0, |at| at.index), found.map_or(&[], |at| at.value.as_slice()))
-    }
-
-    fn accepted<T>(&self, index: u64, answer: T) -> Accepted<T> {
-        Accepted { term: self.disk.term, index, answer }
+    /// Something was read that rests on the entry `index`; only after [`admits`](Self::admits).
+    pub fn read(&self, index: u64) -> Accepted<()> {
+        Accepted { term: self.disk.term, index, answer: () }
     }
 
     /// Whether what was accepted in `term` and rests on `index` may be answered now.
-    pub fn confirm(&self, term: u64, index: u64, now: Moment) -> Confirmation {
-        let (committed, may) = match &self.duty {
+    pub fn confirm(&self, intent: Intent, term: u64, index: u64, now: Moment) -> Confirmation {
+        let (committed, may) = match (&self.duty, intent) {
             _ if self.disk.term != term => return Confirmation::Replaced,
             // One that leaves still answers for what it has accepted.
-            Duty::Primary(primary) => (primary.committed(), primary.licensed(now)),
-            Duty::Member => (self.committed, true),
-            Duty::Promoting { .. } => return Confirmation::Replaced,
+            (Duty::Primary(primary), _) => (primary.committed(), primary.licensed(now)),
+            (Duty::Member, Intent::ReadOnly) => (self.committed, true),
+            _ => return Confirmation::Replaced,
         };
         if index <= committed && may { Confirmation::Confirmed } else { Confirmation::Waiting }
     }

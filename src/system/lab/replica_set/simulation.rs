@@ -15,11 +15,12 @@ use super::control::Control;
 use super::controller::Happening;
 use super::members::Id;
 use super::protocol::{Beat, Departure, Heartbeat, Record, Shipment, Shipped, Ticket};
-use super::replica::{Confirmation, Disk, Intent, Replica};
+use super::replica::{Disk, Intent, Replica};
 use super::ring::{Answer, Ask, RingDisk};
 use super::settings::{Commit, Settings};
 use crate::clock::Moment;
 use crate::seed::{Dice, Seed};
+use crate::system::lab::kv::Confirmation;
 use crate::system::lab::store::Change;
 
 const FAULTS_END: Moment = Moment::from_millis(3_500);
@@ -335,10 +336,10 @@ impl World {
             Happens::Read(intent, key) => {
                 let Ok(node) = &self.nodes[place].state else { return };
                 if node.admits(intent, now).is_ok() {
-                    let text = key.to_string();
-                    let read = node.register(&text);
-                    let confirmed = node.confirm(read.term, read.index, now) == Confirmation::Confirmed;
-                    match (intent, read.answer) {
+                    let found = node.store().register(&key.to_string()).map(|at| at.index);
+                    let read = node.read(found.unwrap_or_default());
+                    let confirmed = node.confirm(intent, read.term, read.index, now) == Confirmation::Confirmed;
+                    match (intent, found) {
                         _ if !confirmed => {}
                         (Intent::ReadWrite(_), None) => self.outcome.stale_reads += 1,
                         (Intent::ReadOnly, Some(_)) => self.read.push(key),
@@ -395,7 +396,7 @@ impl World {
         let (now, pending) = (self.now, &mut self.pending[place]);
         let Ok(node) = &self.nodes[place].state else { return };
         while let Some(&(term, index, key)) = pending.front() {
-            match node.confirm(term, index, now) {
+            match node.confirm(Intent::ReadWrite(None), term, index, now) {
                 Confirmation::Waiting => return,
                 Confirmation::Replaced => {}
                 Confirmation::Confirmed => {

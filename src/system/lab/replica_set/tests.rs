@@ -2,9 +2,10 @@
 
 use super::members::{Id, Members};
 use super::protocol::{Append, Beat, Departure, Heartbeat, Prepare, Record, Resign, Shipment, Shipped};
-use super::replica::{Confirmation, Disk, Intent, Refusal, Replica, Role};
+use super::replica::{Disk, Intent, Refusal, Replica, Role};
 use super::settings::{Commit, Settings};
 use crate::clock::Moment;
+use crate::system::lab::kv::Confirmation;
 use crate::system::lab::store::{Change, Position};
 
 const fn at(ms: u64) -> Moment {
@@ -75,7 +76,7 @@ fn a_write_is_confirmed_once_a_majority_has_it() {
     set.ship(0, &[1, 2], at(10));
     assert_eq!(set.admits(0, at(10)), Ok(()));
     let write = set.nodes[0].write(put("k"));
-    let confirm = |set: &Set| set.nodes[0].confirm(write.term, write.index, at(10));
+    let confirm = |set: &Set| set.nodes[0].confirm(Intent::ReadWrite(None), write.term, write.index, at(10));
     assert_eq!(confirm(&set), Confirmation::Waiting);
     set.ship(0, &[3], at(10));
     assert_eq!(confirm(&set), Confirmation::Waiting, "two of four are no majority");
@@ -88,7 +89,7 @@ fn asynchronous_commit_confirms_what_nobody_else_has() {
     let mut set = Set::of(4, Settings { commit: Commit::Async, ..Settings::for_tests() });
     set.ship(0, &[1, 2], at(10));
     let write = set.nodes[0].write(put("k"));
-    assert_eq!(set.nodes[0].confirm(write.term, write.index, at(10)), Confirmation::Confirmed);
+    assert_eq!(set.nodes[0].confirm(Intent::ReadWrite(None), write.term, write.index, at(10)), Confirmation::Confirmed);
 }
 
 #[test]
@@ -180,9 +181,9 @@ fn nothing_is_committed_before_the_terms_first_entry_is() {
     set.nodes[1].heartbeat(say(second), at(300));
     set.nodes[1].tick(at(360));
     set.ship(1, &[0], at(360));
-    assert_eq!(set.nodes[1].confirm(2, old.index, at(360)), Confirmation::Waiting);
+    assert_eq!(set.nodes[1].confirm(Intent::ReadWrite(None), 2, old.index, at(360)), Confirmation::Waiting);
     set.ship(1, &[2], at(360));
-    assert_eq!(set.nodes[1].confirm(2, old.index, at(360)), Confirmation::Confirmed);
+    assert_eq!(set.nodes[1].confirm(Intent::ReadWrite(None), 2, old.index, at(360)), Confirmation::Confirmed);
     assert_eq!(set.nodes[1].incarnation(), 2, "a promotion is an incarnation more");
 }
 
@@ -212,7 +213,7 @@ fn a_new_member_counts_once_it_has_everything_and_then_both_majorities_are_neede
 
     // Node 3 counts for the old majority, node 4 for the new one: neither is enough alone.
     let write = set.nodes[0].write(put("k"));
-    let confirm = |set: &Set| set.nodes[0].confirm(write.term, write.index, at(20));
+    let confirm = |set: &Set| set.nodes[0].confirm(Intent::ReadWrite(None), write.term, write.index, at(20));
     set.ship(0, &[1, 3], at(20));
     assert_eq!(confirm(&set), Confirmation::Waiting);
     set.ship(0, &[4], at(20));
@@ -229,11 +230,14 @@ fn a_set_without_a_majority_shrinks_but_acknowledges_only_after_that_is_recorded
     set.tell(shrinking, at(300));
     set.ship(0, &[1], at(300));
     assert!(set.tell(shrinking, at(300))[0].joined);
-    assert_eq!(set.nodes[0].confirm(write.term, write.index, at(300)), Confirmation::Waiting);
+    assert_eq!(set.nodes[0].confirm(Intent::ReadWrite(None), write.term, write.index, at(300)), Confirmation::Waiting);
     assert_eq!(set.admits(0, at(300)), Err(Refusal::NoLease));
     let shrunk = Record { version: 3, members: two, target: None, ..shrinking };
     set.tell(shrunk, at(310));
-    assert_eq!(set.nodes[0].confirm(write.term, write.index, at(310)), Confirmation::Confirmed);
+    assert_eq!(
+        set.nodes[0].confirm(Intent::ReadWrite(None), write.term, write.index, at(310)),
+        Confirmation::Confirmed
+    );
 }
 
 #[test]
@@ -245,7 +249,7 @@ fn a_primary_that_hands_over_finishes_what_it_accepted() {
     let beat = set.nodes[0].heartbeat(Heartbeat { resign: Some(resign), ..say(RECORD()) }, at(20));
     assert_eq!((set.admits(0, at(20)), beat.given_up), (Err(Refusal::NoLease), 0));
     set.ship(0, &[1, 2], at(30));
-    assert_eq!(set.nodes[0].confirm(write.term, write.index, at(30)), Confirmation::Confirmed);
+    assert_eq!(set.nodes[0].confirm(Intent::ReadWrite(None), write.term, write.index, at(30)), Confirmation::Confirmed);
     assert_eq!(set.nodes[0].heartbeat(say(RECORD()), at(30)).given_up, 1);
 }
 
@@ -255,12 +259,11 @@ fn a_secondary_reads_only_what_is_committed_and_only_while_it_hears_its_primary(
     set.ship(0, &[1, 2], at(10));
     set.nodes[0].write(put("k"));
     set.ship(0, &[1], at(10));
-    let read = set.nodes[1].register("k");
-    let (term, index) = (read.term, read.index);
-    assert_eq!(set.nodes[1].confirm(term, index, at(10)), Confirmation::Waiting);
+    let index = set.nodes[1].store().register("k").unwrap().index;
+    assert_eq!(set.nodes[1].confirm(Intent::ReadOnly, 1, index, at(10)), Confirmation::Waiting);
     set.ship(0, &[2], at(10));
     set.ship(0, &[1], at(40));
-    assert_eq!(set.nodes[1].confirm(term, index, at(40)), Confirmation::Confirmed);
+    assert_eq!(set.nodes[1].confirm(Intent::ReadOnly, 1, index, at(40)), Confirmation::Confirmed);
     assert_eq!(set.nodes[1].admits(Intent::ReadOnly, at(239)), Ok(()));
     assert_eq!(set.nodes[1].admits(Intent::ReadOnly, at(240)), Err(Refusal::NotCurrent));
 }
