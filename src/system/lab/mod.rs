@@ -16,9 +16,11 @@
 pub mod body;
 pub mod detector;
 pub mod fleet;
+pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod kv;
+pub mod managed_sql;
 pub mod order;
 pub mod params;
 pub mod primary_standby;

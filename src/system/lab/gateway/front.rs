@@ -59,11 +59,10 @@ impl Front {
         let (asked, routers, control) = (clients(&routers), clients(&routers), clients(&control));
         let front = Arc::clone(&self);
         let handler = move |request| Arc::clone(&front).answer(Arc::clone(&routers), Arc::clone(&control), request);
-        let watching = (0..asked.len()).map(|router| self.watch(router, &asked[router]));
-        tokio::select! {
-            () = serve(listener, inside, handler) => {}
-            _ = futures_util::future::join_all(watching) => {}
+        for router in 0..asked.len() {
+            tokio::spawn(Arc::clone(&self).watch(router, Arc::clone(&asked)));
         }
+        serve(listener, inside, handler).await;
     }
 
     /// Whether requests have somewhere to go.
@@ -72,8 +71,8 @@ impl Front {
     }
 
     /// Asks a router whether it is well, again and again.
-    async fn watch(&self, router: usize, client: &Client) {
-        let well = &self.well[router];
+    async fn watch(self: Arc<Front>, router: usize, clients: Arc<Vec<Client>>) {
+        let (well, client) = (&self.well[router], &clients[router]);
         loop {
             let health = Request::get("/health").body(Bytes::new()).expect("the path is a valid one");
             match timeout(self.patience, client.send(health)).await {

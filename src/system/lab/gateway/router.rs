@@ -123,7 +123,9 @@ impl Router {
         let in_turn = (0..known.reads.len()).map(|next| &known.reads[(first + next) % known.reads.len()]);
         for node in in_turn.chain(known.writes.iter()) {
             let Some(client) = upstreams.get(node) else { continue };
-            let Some(request) = request(method, path, body.clone(), Some((READ_ONLY, "1"))) else { return not_a_path() };
+            let Some(request) = request(method, path, body.clone(), Some((READ_ONLY, "1"))) else {
+                return not_a_path();
+            };
             let lost = async {
                 let named = |now: &Route| now.reads.contains(node) || now.writes.as_ref() == Some(node);
                 let _ = route.wait_for(|now| !now.as_ref().is_some_and(named)).await;

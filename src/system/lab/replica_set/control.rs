@@ -1,7 +1,7 @@
 //! One control node: its seat in the ring, and while it leads the decisions.
 
 use super::controller::{Controller, Happening, Refused};
-use super::members::Id;
+use super::members::{Id, Members};
 use super::protocol::{Beat, Departure, Heartbeat};
 use super::ring::{Answer, Ask, RingDisk, Seat};
 use super::settings::Settings;
@@ -36,6 +36,17 @@ impl Control {
     /// The decisions, while it leads and a majority has its record.
     pub fn controller(&self) -> Option<&Controller> {
         self.controller.as_ref()
+    }
+
+    /// All that it says to others now: who hears it again hears nothing new.
+    pub fn says(&self) -> (Option<Ask>, Option<Vec<Heartbeat>>, Option<(Option<Id>, Members)>) {
+        let controller = self.controller.as_ref();
+        let nodes = 0..self.nodes as u8;
+        (
+            self.seat.ask(),
+            controller.map(|controller| nodes.map(|id| controller.heartbeat(Id(id))).collect()),
+            controller.map(|controller| (controller.route(), controller.readers())),
+        )
     }
 
     /// What to say to a node; nothing unless it leads.

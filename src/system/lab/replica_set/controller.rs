@@ -99,9 +99,16 @@ impl Controller {
         self.route
     }
 
-    /// Whether every node has told that it knows its place.
-    pub fn knows_all(&self) -> bool {
-        self.watched.iter().all(|watched| watched.beat.is_some_and(|beat| beat.version > 0))
+    /// Who takes reads beside the primary: members of whom nobody suspects that they are lost.
+    pub fn readers(&self) -> Members {
+        self.record.members.without(self.record.primary).iter().filter(|id| !self.suspect(*id)).collect()
+    }
+
+    /// Whether every node that is not suspect has told that it knows its place, and no failover is going on.
+    pub fn idle(&self) -> bool {
+        let knows = |watched: &Watched| watched.detector.suspect() || watched.beat.is_some_and(|beat| beat.version > 0);
+        let going_on = self.election.is_some() || self.errand.is_some() || self.asked.is_some();
+        !going_on && self.watched.iter().all(knows)
     }
 
     /// What to say to a node.
@@ -169,13 +176,14 @@ impl Controller {
             return Err(Refused::GoingOn);
         }
         let limit = self.settings.failover_limit;
-        if let Some(last) = self.record.ordered
-            && now < last + limit
-        {
+        // Users order restarts; a hand-over is the service's own maintenance.
+        let limited = how == Departure::Restart;
+        if let Some(last) = self.record.ordered.filter(|last| limited && now < *last + limit) {
             return Err(Refused::TooSoon { limit, left: (last + limit).saturating_since(now) });
         }
+        let ordered = if limited { Some(now) } else { self.record.ordered };
         self.asked = Some(how);
-        self.proposed = Some(Record { version: self.record.version + 1, ordered: Some(now), ..self.record });
+        self.proposed = Some(Record { version: self.record.version + 1, ordered, ..self.record });
         Ok(())
     }
 
@@ -426,7 +434,7 @@ mod tests {
     #[test]
     fn a_second_failover_is_refused_while_one_goes_on_and_within_the_limit() {
         let mut controller = controller();
-        controller.order(Departure::HandOver, at(10)).unwrap();
+        controller.order(Departure::Restart, at(10)).unwrap();
         assert_eq!(controller.order(Departure::HandOver, at(11)), Err(Refused::GoingOn));
         let ordered = recorded(&mut controller, at(12));
         assert_eq!(controller.order(Departure::HandOver, at(13)), Err(Refused::GoingOn));

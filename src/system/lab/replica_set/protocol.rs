@@ -19,7 +19,7 @@ pub struct Record {
     pub members: Members,
     /// The members that are to be; the primary says when a majority of them has everything.
     pub target: Option<Members>,
-    /// When somebody ordered a failover last: at most one is granted in a while.
+    /// When a user ordered a failover last: at most one is granted in a while.
     pub ordered: Option<Moment>,
 }
 

@@ -112,6 +112,7 @@ pub struct Replica {
     heard: Option<Moment>,
     /// As a member: its primary said that everything up to here is committed.
     committed: u64,
+    booted: Moment,
     /// Has done nothing since its start.
     fresh: bool,
     restart: bool,
@@ -132,6 +133,7 @@ impl Replica {
             grant: Grant { term: disk.term, until },
             heard: None,
             committed: 0,
+            booted: now,
             fresh: true,
             restart: false,
             disk,
@@ -378,9 +380,13 @@ impl Replica {
             Duty::Primary(primary) => primary.adopt(record),
             Duty::Member if record.primary == self.me && self.disk.started < record.term => {
                 self.disk.started = record.term;
-                // An engine that has just been started is what a promotion takes its time for.
-                let takes = if first || self.fresh { std::time::Duration::ZERO } else { self.settings.promotion };
-                self.duty = Duty::Promoting { until: now + takes };
+                self.duty = Duty::Promoting {
+                    until: match (first, self.fresh) {
+                        (true, _) => now,
+                        (_, true) => self.booted + self.settings.engine_start,
+                        (_, false) => now + self.settings.promotion,
+                    },
+                };
             }
             Duty::Member | Duty::Promoting { .. } => {}
         }

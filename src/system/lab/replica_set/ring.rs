@@ -139,6 +139,11 @@ impl Seat {
         }
     }
 
+    /// The newest term of the ring that it knows.
+    pub fn term(&self) -> u64 {
+        self.disk.term
+    }
+
     /// Whether it leads, though perhaps without a majority that has its record yet.
     pub fn leads(&self) -> bool {
         matches!(self.part, Part::Leader(_))

@@ -24,6 +24,8 @@ pub struct Settings {
     pub misses: u32,
     /// How long a secondary takes to become primary.
     pub promotion: Duration,
+    /// How long an engine takes to start on the spot before it can be primary.
+    pub engine_start: Duration,
     /// A member that is suspect for so long is taken out, and a spare takes its place.
     pub rebuild_after: Duration,
     /// So long after an ordered failover no other is granted.
@@ -71,6 +73,7 @@ impl Settings {
             heartbeat: Duration::from_millis(50),
             misses: 4,
             promotion: Duration::from_millis(60),
+            engine_start: Duration::from_millis(20),
             rebuild_after: Duration::from_millis(200),
             failover_limit: Duration::from_secs(1),
             copies: 4,

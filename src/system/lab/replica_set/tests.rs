@@ -165,8 +165,10 @@ fn a_primary_that_restarts_is_none_until_it_is_elected_again() {
     assert_eq!(set.nodes[0].heartbeat(prepare(RECORD(), 2, 0), at(20)).term, 2, "it was bound to nobody");
     let again = Record { version: 2, term: 2, ..RECORD() };
     set.nodes[0].heartbeat(say(again), at(30));
-    set.ship(0, &[1, 2], at(30));
-    assert_eq!(set.admits(0, at(30)), Ok(()));
+    assert_eq!(set.nodes[0].role(at(39)), Role::Promoting, "its engine starts until 20 + 20");
+    set.nodes[0].tick(at(40));
+    set.ship(0, &[1, 2], at(40));
+    assert_eq!(set.admits(0, at(40)), Ok(()));
     assert_eq!(set.nodes[0].incarnation(), 2, "one start, one incarnation more");
 }
 

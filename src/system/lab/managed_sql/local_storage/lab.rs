@@ -1,0 +1,118 @@
+//! The lab as a whole: every body, and what users can order.
+
+use std::sync::Arc;
+
+use super::cast::Cast;
+use super::control::{ControlBody, ControlNode};
+use super::node::{NodeBody, Service};
+use super::params::settings;
+use super::{GATEWAY, NAME, READERS};
+use crate::plan::LabDescription;
+use crate::plan::fault::Failover;
+use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
+use crate::system::lab::params::Resolved;
+use crate::system::lab::replica_set::Id;
+use crate::system::lab::replica_set::protocol::{Departure, Record};
+use crate::system::lab::replica_set::replica::{Disk, Role};
+use crate::system::lab::replica_set::ring::RingDisk;
+use crate::system::lab::{Body, Fleet, Lab, Live, Order, Refused};
+use crate::system::{NodeAct, SystemError, Teller};
+
+/// A running set.
+#[derive(Debug)]
+pub struct LocalStorage {
+    cast: Arc<Cast>,
+    fleet: Fleet,
+    controls: Vec<Live<ControlNode>>,
+    fronts: [Live<Front>; 2],
+}
+
+impl LocalStorage {
+    /// Binds every node's port; nothing works yet.
+    pub fn bind(description: &LabDescription, teller: Teller) -> Result<LocalStorage, SystemError> {
+        let params = Resolved(&description.params);
+        let (cast, settings) = (Arc::new(Cast::of(&params)), settings(&params));
+        let service = Service { time: params.time("service_time"), workers: params.count("workers") as usize };
+        let controls: Vec<Live<ControlNode>> = cast.controls.iter().map(|_| Live::default()).collect();
+        let fronts: [Live<Front>; 2] = Default::default();
+        let number = |names: &[String], name: &str| names.iter().position(|other| other == name);
+        let front = |role, read_only, control: &[String], live: &Live<Front>| FrontBody {
+            role,
+            read_only,
+            routers: cast.routers.clone(),
+            control: control.to_vec(),
+            heartbeat: settings.heartbeat,
+            patience: settings.detect_after(),
+            incarnation: 0,
+            live: live.clone(),
+        };
+        let body = |name: &str| -> Box<dyn Body> {
+            if let Some(id) = number(&cast.nodes, name) {
+                let (me, cast, disk) = (Id(id as u8), Arc::clone(&cast), Disk::default());
+                return Box::new(NodeBody { me, cast, settings, service, disk, live: Live::default() });
+            }
+            if let Some(seat) = number(&cast.controls, name) {
+                let (me, disk) = (Id(seat as u8), RingDisk::new(Record::first(cast.copies)));
+                let live = controls[seat].clone();
+                return Box::new(ControlBody { me, cast: Arc::clone(&cast), settings, disk, live });
+            }
+            match name {
+                GATEWAY => Box::new(front(GATEWAY, false, &cast.controls, &fronts[0])),
+                READERS => Box::new(front(READERS, true, &[], &fronts[1])),
+                _ => Box::new(RouterBody::new(cast.nodes.clone(), settings.fencing, Live::default())),
+            }
+        };
+        let fleet = Fleet::bind(description, body, teller)?;
+        Ok(LocalStorage { cast, fleet, controls, fronts })
+    }
+
+    /// What the control node that leads says; refused where none does.
+    fn leader<T>(&self, ask: impl Fn(&ControlNode) -> Option<T>) -> Result<T, Refused> {
+        let nobody = || Refused::never("no control node leads: nothing can be ordered now");
+        self.controls.iter().filter_map(Live::get).find_map(|control| ask(&control)).ok_or_else(nobody)
+    }
+}
+
+impl Lab for LocalStorage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    fn ready(&self) -> bool {
+        let primary = self.controls.iter().filter_map(Live::get).find_map(|control| control.settled());
+        let serves = primary.is_some_and(|primary| self.serving().iter().any(|name| name == self.cast.node(primary)));
+        serves && self.fronts.iter().all(|front| front.get().is_some_and(|front| front.ready()))
+    }
+
+    fn serving(&self) -> Vec<String> {
+        self.fleet.in_role(Role::Primary.name())
+    }
+
+    fn probed(&self) -> Vec<String> {
+        vec![GATEWAY.to_owned()]
+    }
+
+    fn order(&self, order: Order) -> Result<String, Refused> {
+        let Order::Failover(kind) = order;
+        let primary = self.cast.node(self.leader(ControlNode::primary)?);
+        match kind {
+            Failover::Planned => {
+                self.leader(|control| control.order(Departure::HandOver))??;
+                Ok(format!("{primary} hands over to a secondary"))
+            }
+            Failover::Simulated => {
+                self.leader(|control| control.order(Departure::Restart))??;
+                Ok(format!("the engine of {primary} starts anew on the spot"))
+            }
+            Failover::Unplanned => {
+                let lost = self.fleet.apply(primary, NodeAct::Kill);
+                lost.map_err(|error| Refused::never(error.to_string()))?;
+                Ok(format!("{primary} is lost, and does not come back"))
+            }
+        }
+    }
+}
