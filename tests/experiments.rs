@@ -18,6 +18,36 @@ fn quickstart() {
 }
 
 #[test]
+fn managed_sql_primary_lost() {
+    holds(|| Case::experiment("experiments/managed-sql/primary-lost.yaml"));
+}
+
+#[test]
+fn managed_sql_old_primary() {
+    holds(|| Case::experiment("experiments/managed-sql/old-primary.yaml"));
+}
+
+#[test]
+fn managed_sql_two_copies_lost() {
+    holds(|| Case::experiment("experiments/managed-sql/two-copies-lost.yaml"));
+}
+
+#[test]
+fn managed_sql_zone_lost() {
+    holds(|| Case::experiment("experiments/managed-sql/zone-lost.yaml"));
+}
+
+#[test]
+fn managed_sql_control_ring() {
+    holds(|| Case::experiment("experiments/managed-sql/control-ring.yaml"));
+}
+
+#[test]
+fn managed_sql_failovers() {
+    holds(|| Case::experiment("experiments/managed-sql/failovers.yaml"));
+}
+
+#[test]
 fn two_origins_behind_haproxy() {
     if server("nginx") && server("haproxy") {
         let ran = holds(|| Case::experiment("experiments/web/two-origins.yaml"));

@@ -53,17 +53,16 @@ pub struct Step<T> {
     pub answer: T,
 }
 
+/// The answer to a request that is not let in.
+pub type Refused = Box<Response<Bytes>>;
+
 /// Who keeps the data and knows what may be told of it.
 pub trait Keeper {
     /// As what the request came: meant for which term, to read only.
     type Intent: Copy;
 
     /// Lets a request in, or answers why not; then does what it comes to.
-    fn take<T>(
-        &self,
-        intent: Self::Intent,
-        act: impl FnOnce(&Store) -> Step<T>,
-    ) -> Result<Accepted<T>, Response<Bytes>>;
+    fn take<T>(&self, intent: Self::Intent, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, Refused>;
 
     /// Whether what was accepted may be answered.
     fn confirm(&self, intent: Self::Intent, term: u64, index: u64) -> Confirmation;
@@ -112,7 +111,7 @@ pub async fn answer<K: Keeper>(
         (Method::POST, Route::List(key)) => push(keeper, intent, key, &body).await,
         (Method::POST, Route::Echo) => match keeper.take(intent, |_| Step { change: None, rests_on: 0, answer: () }) {
             Ok(_) => text(StatusCode::OK, body),
-            Err(refusal) => refusal,
+            Err(refused) => *refused,
         },
         (_, Route::Unknown) => text(StatusCode::NOT_FOUND, "no such path\n"),
         _ => text(StatusCode::METHOD_NOT_ALLOWED, "no such method here\n"),
@@ -190,12 +189,12 @@ async fn push<K: Keeper>(keeper: &K, intent: K::Intent, key: &str, body: &[u8]) 
 async fn when_confirmed<K: Keeper, T>(
     keeper: &K,
     intent: K::Intent,
-    accepted: Result<Accepted<T>, Response<Bytes>>,
+    accepted: Result<Accepted<T>, Refused>,
     answer: impl FnOnce(T) -> Response<Bytes>,
 ) -> Response<Bytes> {
     let Accepted { term, index, answer: value } = match accepted {
         Ok(accepted) => accepted,
-        Err(refusal) => return refusal,
+        Err(refused) => return *refused,
     };
     let mut progress = keeper.progress();
     let confirmed = async {

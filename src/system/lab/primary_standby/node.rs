@@ -202,13 +202,9 @@ impl Keeper for Node {
     /// The term that a request is meant for.
     type Intent = Option<u64>;
 
-    fn take<T>(
-        &self,
-        meant_for: Option<u64>,
-        act: impl FnOnce(&Store) -> Step<T>,
-    ) -> Result<Accepted<T>, Response<Bytes>> {
+    fn take<T>(&self, meant_for: Option<u64>, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, kv::Refused> {
         self.with(|replica, now| {
-            replica.admits(meant_for, now).map_err(refuse)?;
+            replica.admits(meant_for, now).map_err(|refusal| Box::new(refuse(refusal)))?;
             let Step { change, rests_on, answer } = act(replica.store());
             let accepted = match change {
                 Some(change) => replica.write(change, now),

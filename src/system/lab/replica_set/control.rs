@@ -16,6 +16,15 @@ pub struct Control {
     controller: Option<Controller>,
 }
 
+/// All that a control node says to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    ask: Option<Ask>,
+    heartbeats: Vec<Heartbeat>,
+    writes: Option<Id>,
+    reads: Option<Members>,
+}
+
 impl Control {
     /// A control node among `seats` that starts with what is on its disk; `nodes` can hold copies.
     pub fn boot(me: Id, seats: usize, nodes: usize, settings: Settings, disk: RingDisk, now: Moment) -> Control {
@@ -38,15 +47,17 @@ impl Control {
         self.controller.as_ref()
     }
 
-    /// All that it says to others now: who hears it again hears nothing new.
-    pub fn says(&self) -> (Option<Ask>, Option<Vec<Heartbeat>>, Option<(Option<Id>, Members)>) {
+    /// All that it says to others now: while it is the same, there is no news for them.
+    pub fn says(&self) -> Said {
         let controller = self.controller.as_ref();
-        let nodes = 0..self.nodes as u8;
-        (
-            self.seat.ask(),
-            controller.map(|controller| nodes.map(|id| controller.heartbeat(Id(id))).collect()),
-            controller.map(|controller| (controller.route(), controller.readers())),
-        )
+        let heartbeat =
+            |controller: &Controller| (0..self.nodes as u8).map(|id| controller.heartbeat(Id(id))).collect();
+        Said {
+            ask: self.seat.ask(),
+            heartbeats: controller.map(heartbeat).unwrap_or_default(),
+            writes: controller.and_then(Controller::route),
+            reads: controller.map(Controller::readers),
+        }
     }
 
     /// What to say to a node; nothing unless it leads.

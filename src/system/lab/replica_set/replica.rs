@@ -296,8 +296,10 @@ impl Replica {
     /// The member's half: takes what a primary ships.
     pub fn take(&mut self, shipment: Shipment, now: Moment) -> Shipped {
         let term = shipment.term();
-        let older = term < self.disk.term && self.settings.fencing;
-        if older || (term <= self.disk.term && !matches!(self.duty, Duty::Member)) {
+        let (fencing, serves) = (self.settings.fencing, !matches!(self.duty, Duty::Member));
+        // Broken on purpose: without fencing a member takes anything, and a primary gives way to nobody but the ring.
+        let older = term < self.disk.term && fencing;
+        if older || (serves && (term <= self.disk.term || !fencing)) {
             return Shipped::Fenced(self.disk.term);
         }
         if term > self.disk.term {

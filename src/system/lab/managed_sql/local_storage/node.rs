@@ -223,12 +223,14 @@ impl Node {
 impl Keeper for Node {
     type Intent = Intent;
 
-    fn take<T>(&self, intent: Intent, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, Response<Bytes>> {
+    fn take<T>(&self, intent: Intent, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, kv::Refused> {
         self.with(|replica, now| {
-            replica.admits(intent, now).map_err(refuse)?;
+            replica.admits(intent, now).map_err(|refusal| Box::new(refuse(refusal)))?;
             let Step { change, rests_on, answer } = act(replica.store());
             let accepted = match (change, intent) {
-                (Some(_), Intent::ReadOnly) => return Err(text(StatusCode::FORBIDDEN, "this came to read only\n")),
+                (Some(_), Intent::ReadOnly) => {
+                    return Err(Box::new(text(StatusCode::FORBIDDEN, "this came to read only\n")));
+                }
                 (Some(change), Intent::ReadWrite(_)) => replica.write(change),
                 (None, _) => replica.read(rests_on),
             };

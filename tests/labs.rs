@@ -1,0 +1,91 @@
+//! The labs keep their promises, and one that is broken on purpose is found out: what their experiments cannot say in a
+//! line of their own.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground gives way")]
+
+mod common;
+
+use common::Case;
+use serde_json::Value;
+
+/// A set with local storage, whose users try again.
+fn local_storage(params: &str, faults: &str, rest: &str) -> String {
+    format!(
+        "
+name: set
+hypothesis: The set keeps its promises.
+system: {{ lab: {{ managed-sql/local-storage: {{ {params} }} }} }}
+workloads:
+  orders:
+    to: gateway
+    client: {{ http: {{}} }}
+    arrival: {{ constant: 150/s }}
+    operation: {{ insert: {{}} }}
+    attempt_timeout: 300ms
+    deadline: 4s
+    retry: {{ fixed: {{ wait: 50ms, attempts: 80 }} }}
+phases: {{ warmup: 300ms, baseline: 1500ms, recovery: 1500ms }}
+faults: {faults}
+{rest}
+"
+    )
+}
+
+/// The incarnations that a node had while it was ready.
+fn incarnations(run: &Value, node: &str) -> Vec<u64> {
+    let states = run["nodes"][node].as_array().unwrap_or_else(|| panic!("no node {node}"));
+    let ready = states.iter().filter(|state| state["state"] == "ready");
+    let mut incarnations: Vec<u64> = ready.map(|state| state["incarnation"].as_u64().unwrap()).collect();
+    incarnations.dedup();
+    incarnations
+}
+
+/// C12: in place, one incarnation more, and at most one in fifteen minutes, which are fifteen seconds here.
+#[test]
+fn a_simulated_failover_stays_on_its_node_and_a_second_one_is_refused_with_the_time_left() {
+    let faults = "{ drill: { failover: simulated }, again: { at: 2s, failover: simulated } }";
+    for redundancy in ["local", "zone"] {
+        let set =
+            local_storage(&format!("redundancy: {redundancy}"), faults, "expect: [ orders.success_rate == 100% ]");
+        let ran = Case::text(&set).run().exits(5);
+        let ran =
+            ran.says("the engine of node-1 starts anew on the spot").says("at most one failover is granted in 15");
+        let run = &ran.report()["runs"][0];
+        assert_eq!(incarnations(run, "node-1"), [1, 2], "{:#}", run["nodes"]["node-1"]);
+        for node in ["node-2", "node-3", "node-4", "spare-1"] {
+            assert_eq!(incarnations(run, node), [1], "{redundancy}: {node} was not concerned");
+        }
+        assert_eq!(run["faults"]["again"]["proof"]["real"], false, "{:#}", run["faults"]["again"]);
+        assert_eq!(
+            run["workloads"]["orders"]["consistency"]["lost"], 0,
+            "{:#}",
+            run["workloads"]["orders"]["consistency"]
+        );
+    }
+}
+
+/// C12, the other half: without its majority the control ring grants nothing, and says so.
+#[test]
+fn without_a_majority_of_the_ring_no_failover_can_be_ordered() {
+    let faults = "{ ring: { for: 3s, control_node_down: { nodes: 2 } }, drill: { at: 1s, failover: planned } }";
+    let ran = Case::text(&local_storage("", faults, "expect: [ orders.success_rate == 100% ]")).run().exits(5);
+    ran.says("no control node leads");
+}
+
+/// C5: the copy of a lost node is built on the spare, and the node comes back as the spare.
+#[test]
+fn a_spare_takes_the_place_of_a_lost_copy() {
+    let faults = "{ lost: { for: 2s, kill: { nodes: node-3 } } }";
+    let ran = Case::text(&local_storage("rebuild_after: 200ms", faults, "expect: [ orders.success_rate == 100% ]"));
+    let ran = ran.run().exits(0).says("4 copies count: node-1, node-2, node-4, spare-1");
+    let roles = |node: &str| -> Vec<String> {
+        let run = &ran.report()["runs"][0];
+        let states = run["nodes"][node].as_array().unwrap().clone();
+        let mut roles: Vec<String> =
+            states.iter().filter_map(|state| Some(state["role"].as_str()?.to_owned())).collect();
+        roles.dedup();
+        roles
+    };
+    assert_eq!(roles("spare-1"), ["spare", "secondary"]);
+    assert_eq!(roles("node-3"), ["secondary", "spare"]);
+}
