@@ -185,9 +185,36 @@ pub struct ExpectationError {
     pub help: Option<String>,
 }
 
+/// A line that is wrong: every mistake in it, and what can be read all the same.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faulty {
+    /// At least one, in the order of the line.
+    pub mistakes: Vec<ExpectationError>,
+    /// The workload that it names.
+    pub workload: Option<String>,
+    /// The class that it names.
+    pub class: Option<String>,
+    /// The phase that it names.
+    pub during: Option<Phase>,
+    /// The variants that it names.
+    pub variants: Vec<(String, String)>,
+}
+
+impl Faulty {
+    /// The one that comes first in the line.
+    fn first(mut self) -> ExpectationError {
+        self.mistakes.swap_remove(0)
+    }
+}
+
 impl Expectation {
-    /// Reads a line.
+    /// Reads a line; the error is its first mistake.
     pub fn parse(text: &str) -> Result<Expectation, ExpectationError> {
+        Expectation::read(text).map_err(|faulty| faulty.first())
+    }
+
+    /// Reads a line; the error tells all that is wrong with it.
+    pub fn read(text: &str) -> Result<Expectation, Box<Faulty>> {
         parse::expectation(text)
     }
 
@@ -208,8 +235,13 @@ impl Expectation {
 }
 
 impl Condition {
-    /// Reads a guard's `abort_if`.
+    /// Reads a guard's `abort_if`; the error is its first mistake.
     pub fn parse(text: &str) -> Result<Condition, ExpectationError> {
+        Condition::read(text).map_err(|faulty| faulty.first())
+    }
+
+    /// Reads a guard's `abort_if`; the error tells all that is wrong with it.
+    pub fn read(text: &str) -> Result<Condition, Box<Faulty>> {
         parse::condition(text)
     }
 }

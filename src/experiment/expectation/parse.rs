@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::quantity::number;
-use super::{Condition, Expectation, ExpectationError, Limit, Op, Phase, Quantity, Reference, Sign, Subject};
+use super::{Condition, Expectation, ExpectationError, Faulty, Limit, Op, Phase, Quantity, Reference, Sign, Subject};
 use crate::experiment::metric::{Metric, Scope, Unit};
 use crate::experiment::nearest::nearest;
 
@@ -14,62 +14,113 @@ fn is_op(c: char) -> bool {
     matches!(c, '<' | '>' | '=' | '!' | '≤' | '≥' | '≠')
 }
 
-pub(super) fn expectation(text: &str) -> Parsed<Expectation> {
+/// Reads a line to its end, past every mistake that leaves the rest readable.
+pub(super) fn expectation(text: &str) -> Result<Expectation, Box<Faulty>> {
+    let mut faulty = Faulty::default();
     let mut cursor = Cursor { text, at: 0 };
-    let (subject, subject_at) = subject(&mut cursor)?;
-    let during = cursor.keyword("during").then(|| phase(&mut cursor)).transpose()?;
-    let (op, op_at) = op(&mut cursor)?;
-    if let Some(late) = cursor.position_of_word("during") {
-        let rest = &text[late.end..];
+    let (subject, subject_at) = subject(&mut cursor, &mut faulty);
+    let during = cursor.keyword("during").then(|| faulty.note(phase(&mut cursor))).flatten();
+    faulty.during = during.as_ref().map(|(phase, _)| phase.clone());
+    let before_op = cursor.at;
+    let op = faulty.note(op(&mut cursor));
+    let signed = cursor.at > before_op;
+    let mut limit_end = text.len();
+    if let Some(word) = cursor.position_of_word("where") {
+        limit_end = word.start;
+        let variants = variants(&mut Cursor { text, at: word.end });
+        faulty.variants = faulty.note(variants).unwrap_or_default();
+    }
+    if let Some(late) = cursor.position_of_word("during").filter(|late| signed && late.end <= limit_end) {
+        let rest = &text[late.end..limit_end];
         let phase = rest.split_whitespace().next().unwrap_or("PHASE");
         let end = rest.find(phase).map_or(late.end, |at| late.end + at + phase.len());
-        return fail(late.start..end, "`during` stands before the comparison")
-            .help(format!("write `{subject} during {phase} {op} …`"));
+        let (subject, sign) = (&text[subject_at.clone()], text[before_op..cursor.at].trim());
+        let misplaced = fail::<()>(late.start..end, "`during` stands before the comparison");
+        faulty.note(misplaced.help(format!("write `{subject} during {phase} {sign} …`")));
+        limit_end = late.start;
     }
-    let limit_start = cursor.at;
-    let (limit_end, variants) = match cursor.position_of_word("where") {
-        Some(word) => {
-            cursor.at = word.end;
-            (word.start, variants(&mut cursor)?)
-        }
-        None => (text.len(), Vec::new()),
-    };
-    let cursor = Cursor { text: &text[..limit_end], at: limit_start };
+    let cursor = Cursor { text: &text[..limit_end], at: cursor.at.min(limit_end) };
     let limit_at = cursor.rest_trimmed();
-    let limit = limit(cursor, subject.metric)?;
-    check_scope(&subject, subject_at, during.as_ref())?;
-    check_op(op, op_at, subject.metric)?;
-    let during = during.map(|(phase, _)| phase);
-    check_limit(&limit, &subject, during.as_ref(), limit_at)?;
-    Ok(Expectation { subject, during, op, limit, variants })
+    let limit = match &subject {
+        Some(subject) if signed => faulty.note(limit(cursor, subject.metric)),
+        _ => None,
+    };
+    if let Some(subject) = &subject {
+        faulty.note(check_owner(subject, subject_at));
+        faulty.note(during.as_ref().map_or(Ok(()), |(phase, at)| check_phase(subject.metric, phase, at.clone())));
+        faulty.note(op.clone().map_or(Ok(()), |(op, at)| check_op(op, at, subject.metric)));
+        let phase = during.as_ref().map(|(phase, _)| phase);
+        faulty.note(limit.as_ref().map_or(Ok(()), |limit| check_limit(limit, subject, phase, limit_at)));
+    }
+    match (subject, op, limit) {
+        (Some(subject), Some((op, _)), Some(limit)) if faulty.mistakes.is_empty() => {
+            let (during, variants) = (faulty.during, faulty.variants);
+            Ok(Expectation { subject, during, op, limit, variants })
+        }
+        _ => Err(faulty.in_order()),
+    }
 }
 
-pub(super) fn condition(text: &str) -> Parsed<Condition> {
+pub(super) fn condition(text: &str) -> Result<Condition, Box<Faulty>> {
+    let mut faulty = Faulty::default();
     let mut cursor = Cursor { text, at: 0 };
-    let (subject, at) = subject(&mut cursor)?;
-    if !subject.metric.is_live() {
-        return fail(at, format!("`{}` is known only after the run, so no guard can watch it", subject.metric))
-            .help("guards watch figures of a class over a sliding second, such as `success_rate` or `p99`");
+    let (subject, at) = subject(&mut cursor, &mut faulty);
+    if let Some(subject) = subject.as_ref().filter(|subject| !subject.metric.is_live()) {
+        let unseen =
+            fail::<()>(at, format!("`{}` is known only after the run, so no guard can watch it", subject.metric));
+        faulty.note(
+            unseen.help("guards watch figures of a class over a sliding second, such as `success_rate` or `p99`"),
+        );
     }
-    let during = cursor.rest_trimmed();
+    let start = cursor.rest_trimmed().start;
     if cursor.keyword("during") {
-        return fail(during, "a guard looks at the last second, whatever the phase").help("leave out `during`");
+        cursor.word(is_op);
+        let needless = fail::<()>(start..cursor.at, "a guard looks at the last second, whatever the phase");
+        faulty.note(needless.help("leave out `during`"));
     }
-    let (op, op_at) = op(&mut cursor)?;
+    let before_op = cursor.at;
+    let op = faulty.note(op(&mut cursor));
+    let signed = cursor.at > before_op;
+    let mut limit_end = text.len();
     if let Some(at) = cursor.position_of_word("where") {
-        return fail(at.start..text.len(), "a guard stands in each variant").help("leave out `where`");
+        let needless = fail::<()>(at.start..text.len(), "a guard stands in each variant");
+        faulty.note(needless.help("leave out `where`"));
+        limit_end = at.start;
     }
-    let at = cursor.rest_trimmed();
-    check_op(op, op_at, subject.metric)?;
-    let limit = Quantity::parse(&text[at.clone()], subject.metric.unit()).or_else(|message| fail(at, message))?;
-    Ok(Condition { subject, op, limit })
+    let at = Cursor { text: &text[..limit_end], at: cursor.at.min(limit_end) }.rest_trimmed();
+    let metric = subject.as_ref().map(|subject| subject.metric);
+    let limit = metric.filter(|_| signed).and_then(|metric| {
+        faulty.note(op.clone().map_or(Ok(()), |(op, at)| check_op(op, at, metric)));
+        faulty.note(Quantity::parse(&text[at.clone()], metric.unit()).or_else(|message| fail(at, message)))
+    });
+    match (subject, op, limit) {
+        (Some(subject), Some((op, _)), Some(limit)) if faulty.mistakes.is_empty() => {
+            Ok(Condition { subject, op, limit })
+        }
+        _ => Err(faulty.in_order()),
+    }
 }
 
-fn subject(cursor: &mut Cursor<'_>) -> Parsed<(Subject, Range<usize>)> {
+impl Faulty {
+    /// What was read; a mistake is kept.
+    fn note<T>(&mut self, parsed: Parsed<T>) -> Option<T> {
+        parsed.map_err(|mistake| self.mistakes.push(mistake)).ok()
+    }
+
+    /// With its mistakes as they stand in the line.
+    fn in_order(mut self) -> Box<Faulty> {
+        self.mistakes.sort_by_key(|mistake| mistake.at.start);
+        Box::new(self)
+    }
+}
+
+/// The first word: whose metric, and which. None if either is wrong.
+fn subject(cursor: &mut Cursor<'_>, faulty: &mut Faulty) -> (Option<Subject>, Range<usize>) {
     let at = cursor.word(is_op);
     let word = &cursor.text[at.clone()];
     if word.is_empty() {
-        return fail(at, "expected a metric, such as `orders.success_rate`");
+        faulty.note(fail::<()>(at.clone(), "expected a metric, such as `orders.success_rate`"));
+        return (None, at);
     }
     // `p99.9` would else read as the metric `9` of the workload `p99`.
     let (owner, metric) = match word.rsplit_once('.') {
@@ -77,27 +128,34 @@ fn subject(cursor: &mut Cursor<'_>) -> Parsed<(Subject, Range<usize>)> {
         Some((owner, metric)) => (Some(owner), metric),
         None => (None, word),
     };
-    let metric_at = at.end - metric.len()..at.end;
-    let Some(metric) = Metric::named(metric) else {
-        let meant = Metric::nearest(metric).map(|meant| format!("did you mean `{meant}`?"));
-        let message =
-            if metric.is_empty() { "expected a metric".to_owned() } else { format!("no metric is called `{metric}`") };
-        return Err(ExpectationError { at: metric_at, message, help: meant.or_else(|| Some(known_metrics())) });
-    };
     let owner_at = at.start..at.start + owner.map_or(0, str::len);
     let (workload, class) = match owner.map(|owner| owner.split_once('/').map_or((owner, None), |(w, c)| (w, Some(c))))
     {
         Some((workload, class)) => (Some(workload), class),
         None => (None, None),
     };
+    let mut named = true;
     if workload.is_some_and(|workload| !is_name(workload)) {
-        return fail(owner_at, "expected the name of a workload before the point");
+        named = false;
+        faulty.note(fail::<()>(owner_at, "expected the name of a workload before the point"));
+    } else if class.is_some_and(|class| !is_name(class)) {
+        named = false;
+        faulty.note(fail::<()>(owner_at, "expected the name of a class between `/` and the point"));
+    } else {
+        (faulty.workload, faulty.class) = (workload.map(str::to_owned), class.map(str::to_owned));
     }
-    if class.is_some_and(|class| !is_name(class)) {
-        return fail(owner_at, "expected the name of a class between `/` and the point");
-    }
-    let subject = Subject { workload: workload.map(str::to_owned), class: class.map(str::to_owned), metric };
-    Ok((subject, at))
+    let metric = faulty.note(Metric::named(metric).ok_or_else(|| no_metric(metric, &at)));
+    let (workload, class) = (faulty.workload.clone(), faulty.class.clone());
+    (metric.filter(|_| named).map(|metric| Subject { workload, class, metric }), at)
+}
+
+/// The last part of a word that ends there is no metric.
+fn no_metric(written: &str, word: &Range<usize>) -> ExpectationError {
+    let meant = Metric::nearest(written).map(|meant| format!("did you mean `{meant}`?"));
+    let message =
+        if written.is_empty() { "expected a metric".to_owned() } else { format!("no metric is called `{written}`") };
+    let at = word.end - written.len()..word.end;
+    ExpectationError { at, message, help: meant.or_else(|| Some(known_metrics())) }
 }
 
 fn phase(cursor: &mut Cursor<'_>) -> Parsed<(Phase, Range<usize>)> {
@@ -157,6 +215,8 @@ fn op(cursor: &mut Cursor<'_>) -> Parsed<(Op, Range<usize>)> {
         "≠" | "<>" | "!" => Some("!="),
         _ => None,
     };
+    // A wrong sign is read all the same: what follows it is the limit.
+    cursor.at = at.end;
     let word = if sign.is_empty() { text.split_whitespace().next().unwrap_or_default() } else { sign };
     let at = at.start..at.start + word.len();
     let signs = "expected one of >= <= > < == !=";
@@ -269,7 +329,7 @@ fn variants(cursor: &mut Cursor<'_>) -> Parsed<Vec<(String, String)>> {
 }
 
 /// The subject names what its metric is a figure of, and nothing else.
-fn check_scope(subject: &Subject, at: Range<usize>, during: Option<&(Phase, Range<usize>)>) -> Parsed<()> {
+fn check_owner(subject: &Subject, at: Range<usize>) -> Parsed<()> {
     let metric = subject.metric;
     let scope = metric.scope();
     if subject.workload.is_some() && !scope.takes_workload() {
@@ -281,14 +341,18 @@ fn check_scope(subject: &Subject, at: Range<usize>, during: Option<&(Phase, Rang
         return fail(at, format!("`{metric}` is a figure of a workload, not of a class"))
             .help(format!("write `{workload}.{metric}`"));
     }
-    let Some((phase, at)) = during else { return Ok(()) };
-    match (scope, phase) {
+    Ok(())
+}
+
+/// So does `during`.
+fn check_phase(metric: Metric, phase: &Phase, at: Range<usize>) -> Parsed<()> {
+    match (metric.scope(), phase) {
         (Scope::Phase, _) => Ok(()),
         (Scope::Fault | Scope::Writes, Phase::Impact | Phase::Fault(_)) => Ok(()),
-        (Scope::Fault | Scope::Writes, _) => fail(at.clone(), format!("`{metric}` is a figure of a fault"))
+        (Scope::Fault | Scope::Writes, _) => fail(at, format!("`{metric}` is a figure of a fault"))
             .help("name the fault, `during fault.NAME`, or leave out `during` for all of them"),
         (Scope::Workload | Scope::Run, _) => {
-            fail(at.clone(), format!("`{metric}` is a figure of the whole run")).help("leave out `during`")
+            fail(at, format!("`{metric}` is a figure of the whole run")).help("leave out `during`")
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Checker;
-use crate::experiment::expectation::{Condition, Expectation, ExpectationError, Limit, Quantity, Subject};
+use crate::experiment::expectation::{
+    Condition, Expectation, ExpectationError, Faulty, Limit, Phase, Quantity, Subject,
+};
 use crate::experiment::metric::{Metric, Needs, Scope};
 use crate::experiment::mistake::{Mistake, quoted};
 use crate::experiment::tree::{Node as Tree, Value};
@@ -26,9 +28,9 @@ impl Checker<'_> {
         for (index, line) in lines {
             let (index, Some(text)) = (index.to_string(), line.text()) else { continue };
             let path = ["expect", index.as_str()];
-            match Expectation::parse(text) {
+            match Expectation::read(text) {
                 Ok(expectation) => self.check_expectation(&path, text, &expectation),
-                Err(error) => self.grammar(&path, error),
+                Err(faulty) => self.check_faulty(&path, text, *faulty),
             }
         }
         for (index, guard) in guards {
@@ -36,9 +38,11 @@ impl Checker<'_> {
                 continue;
             };
             let path = ["guards", index.as_str(), "abort_if"];
-            match Condition::parse(text) {
-                Ok(condition) => drop(self.check_subject(&path, text, &condition.subject)),
-                Err(error) => self.grammar(&path, error),
+            match Condition::read(text) {
+                Ok(Condition { subject, .. }) => {
+                    self.check_subject(&path, text, subject.workload.as_deref(), subject.class.as_deref());
+                }
+                Err(faulty) => self.check_faulty(&path, text, *faulty),
             }
         }
         self.check_require();
@@ -63,21 +67,31 @@ impl Checker<'_> {
         });
     }
 
+    /// What can be read of a wrong line may be wrong too.
+    fn check_faulty(&mut self, path: &[&str], text: &str, faulty: Faulty) {
+        self.check_subject(path, text, faulty.workload.as_deref(), faulty.class.as_deref());
+        self.check_phase(path, text, faulty.during.as_ref());
+        self.check_where(path, text, &faulty.variants);
+        faulty.mistakes.into_iter().for_each(|mistake| self.grammar(path, mistake));
+    }
+
     fn check_expectation(&mut self, path: &[&str], text: &str, expectation: &Expectation) {
-        let known = self.check_where(path, text, expectation);
+        let known = self.check_where(path, text, &expectation.variants);
         if known && !expectation.speaks_of(|axis| self.run.variant.get(axis).map(String::as_str)) {
             return;
         }
-        let known = self.check_subject(path, text, &expectation.subject) & self.check_phase(path, text, expectation);
+        let Subject { workload, class, .. } = &expectation.subject;
+        let known = self.check_subject(path, text, workload.as_deref(), class.as_deref())
+            & self.check_phase(path, text, expectation.during.as_ref());
         if known && self.check_needs(path, text, expectation) {
             self.check_resolution(path, text, expectation);
         }
     }
 
     /// `where` names an axis of the matrix and one of its values; whether it does.
-    fn check_where(&mut self, path: &[&str], text: &str, expectation: &Expectation) -> bool {
+    fn check_where(&mut self, path: &[&str], text: &str, variants: &[(String, String)]) -> bool {
         let mut known = !self.axes.open;
-        for (axis, value) in expectation.variants.iter().filter(|_| !self.axes.open) {
+        for (axis, value) in variants.iter().filter(|_| !self.axes.open) {
             let clause = text.find(" where ").unwrap_or(0);
             let at = |word: &str| {
                 text[clause..].find(word).map_or(0..text.len(), |at| clause + at..clause + at + word.len())
@@ -104,12 +118,12 @@ impl Checker<'_> {
     }
 
     /// The workload and the class exist; whether they do.
-    fn check_subject(&mut self, path: &[&str], text: &str, subject: &Subject) -> bool {
-        let Some(name) = &subject.workload else { return true };
+    fn check_subject(&mut self, path: &[&str], text: &str, workload: Option<&str>, class: Option<&str>) -> bool {
+        let Some(name) = workload else { return true };
         let Some(workload) = self.run.workloads.get(name) else {
             // One that is there but wrong is told where it stands.
             let declared = self.declared("workloads");
-            if !declared.contains(&name.as_str()) {
+            if !declared.contains(&name) {
                 let at = self.part(path, 0..name.len());
                 let known = declared;
                 let mistake = Mistake::new(at, format!("no workload is called {}", quoted(name)));
@@ -117,9 +131,9 @@ impl Checker<'_> {
             }
             return false;
         };
-        let Some(class) = &subject.class else { return true };
+        let Some(class) = class else { return true };
         let classes = workload.operation.classes();
-        if !classes.contains(&class.as_str()) {
+        if !classes.contains(&class) {
             let start = text.find('/').map_or(0, |slash| slash + 1);
             let at = self.part(path, start..start + class.len());
             let mistake = Mistake::new(at, format!("the workload `{name}` has no class {}", quoted(class)));
@@ -130,8 +144,8 @@ impl Checker<'_> {
     }
 
     /// The phase exists.
-    fn check_phase(&mut self, path: &[&str], text: &str, expectation: &Expectation) -> bool {
-        let Some(phase) = &expectation.during else { return true };
+    fn check_phase(&mut self, path: &[&str], text: &str, phase: Option<&Phase>) -> bool {
+        let Some(phase) = phase else { return true };
         let words = phase.to_string();
         let start = text.find(" during ").map_or(0, |during| during + " during ".len());
         let at = self.part(path, start..(start + words.len()).min(text.len()));
