@@ -14,12 +14,11 @@ use crate::backend::{Choice, LinkAction};
 use crate::clock::wall_ns;
 use crate::event::{PLAN_FILE, StopReason, What};
 use crate::measure::Measured;
-use crate::plan::Plan;
+use crate::plan::{Plan, timeline};
 use crate::report::{self, EXPERIMENT_FILE, Manifest, Report};
 use crate::run::secrets::Secrets;
 use crate::run::{self, Allowance, Listener, Pulse, RunFolder, Setup, StopSwitch};
 use crate::system::lab::Labs;
-use crate::units::Span;
 use crate::verdict;
 
 /// Runs experiment files one after the other; all are tried, and the worst exit counts.
@@ -287,18 +286,13 @@ fn copies(args: &RunArgs, report: &Report) -> Result<(), String> {
 
 /// What stands above a run: what, and how long.
 fn headline(plan: &Plan) -> String {
-    let length: std::time::Duration = plan.runs.iter().map(crate::plan::RunPlan::load_duration).sum();
-    let runs = match plan.runs.len() {
-        1 => String::new(),
-        runs => format!("{runs} runs, "),
-    };
     let hypothesis = if plan.hypothesis.is_empty() { String::new() } else { format!("  {}\n", plan.hypothesis) };
     format!(
-        "brownout {}   {}   seed {}   {runs}about {}\n{hypothesis}",
+        "brownout {}   {}   seed {}   {}\n{hypothesis}",
         env!("CARGO_PKG_VERSION"),
         plan.name,
         plan.runs[0].seed.0,
-        Span(std::time::Duration::from_secs(length.as_secs().max(1))),
+        timeline::length(plan),
     )
 }
 

@@ -21,6 +21,8 @@ const WIDTH: usize = 60;
 const READY: Duration = Duration::from_secs(10);
 /// How long healing and stopping may take without a limit of their own.
 const STOP: Duration = Duration::from_secs(5);
+/// A cell that is longer, such as a command, widens its column for nobody else.
+const WIDEST_CELL: usize = 48;
 
 /// Everything that a person wants to know of a plan before it runs.
 pub fn render(plan: &Plan, labs: &dyn LabCatalogue) -> String {
@@ -49,6 +51,26 @@ pub fn render(plan: &Plan, labs: &dyn LabCatalogue) -> String {
         page.ending(plan);
     }
     page.text
+}
+
+/// How many runs, and how long their load lasts: `3 variants of 9s, 27s of load`.
+pub fn length(plan: &Plan) -> String {
+    let lengths: Vec<Duration> = plan.runs.iter().map(RunPlan::load_duration).collect();
+    let total = short(lengths.iter().sum());
+    let variants = plan.runs.iter().filter(|run| run.repetition == 1).count();
+    let repetitions = plan.runs.iter().map(|run| run.repetition).max().unwrap_or(1);
+    let runs = match (variants, repetitions) {
+        (0 | 1, 1) => return format!("{total} of load"),
+        (0 | 1, times) => format!("{times} runs"),
+        (variants, 1) => format!("{variants} variants"),
+        (variants, times) => format!("{variants} variants, each run {times} times,"),
+    };
+    match lengths[..] {
+        [first, ref others @ ..] if others.iter().all(|other| *other == first) => {
+            format!("{runs} of {}, {total} of load", short(first))
+        }
+        _ => format!("{}, {total} of load", runs.trim_end_matches(',')),
+    }
 }
 
 /// How long a run lasts at most: everything that may be waited for, waited for to its limit.
@@ -80,6 +102,18 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// Rows whose columns stand below each other; a cell that is far longer than the others pushes what follows it.
+    fn table<const N: usize>(&mut self, rows: &[[String; N]]) {
+        let width = |column: usize| {
+            let lengths = rows.iter().map(|row| row[column].chars().count());
+            lengths.filter(|length| *length <= WIDEST_CELL).max().unwrap_or(0)
+        };
+        for row in rows {
+            let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:0$}", width(column)));
+            self.line(&format!("  {}", cells.collect::<Vec<_>>().join("  ")));
+        }
+    }
+
     fn section(&mut self, title: &str) {
         self.text.push('\n');
         self.line(title);
@@ -87,19 +121,11 @@ impl Page {
 
     fn heading(&mut self, plan: &Plan) {
         let seed = plan.runs.first().map_or(0, |run| run.seed.0);
-        let total: Duration = plan.runs.iter().map(RunPlan::load_duration).sum();
         let most: Duration = plan.runs.iter().map(longest).sum();
-        let runs = match plan.runs.len() {
-            1 => "1 run".to_owned(),
-            n => format!("{n} runs"),
-        };
         let smoke = if plan.smoke { "   smoke" } else { "" };
         let control = if plan.no_faults { "   without its faults (control)" } else { "" };
-        let (about, most) = (short(total), short(most));
-        self.line(&format!(
-            "{}   seed {seed}   {runs}, about {about} of load, {most} at most{smoke}{control}",
-            plan.name
-        ));
+        let (length, most) = (length(plan), short(most));
+        self.line(&format!("{}   seed {seed}   {length}, {most} at most{smoke}{control}", plan.name));
         if !plan.hypothesis.is_empty() {
             self.line(&format!("  {}", plan.hypothesis));
         }
@@ -165,7 +191,9 @@ impl Page {
             }
             System::Nodes { .. } => self.section("system"),
         }
+        // One width of names for both tables, so that a link is found below its nodes.
         let width = parts.nodes.keys().chain(parts.links.keys()).map(String::len).max().unwrap_or(0);
+        let mut rows = Vec::new();
         for (name, node) in &parts.nodes {
             let labels: Vec<String> = node.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
             let what = match (&run.system, node.kind) {
@@ -177,9 +205,11 @@ impl Page {
                 },
                 _ => node.kind.name().to_owned(),
             };
-            self.line(&format!("  {name:width$}  {what}   {}", labels.join(" ")));
+            rows.push([format!("{name:width$}"), what, labels.join(" ")]);
         }
+        self.table(&rows);
         self.section("links: a proxy on each");
+        let mut rows = Vec::new();
         for (name, link) in &parts.links {
             let listen = link
                 .listen
@@ -198,15 +228,17 @@ impl Page {
             let target = target.unwrap_or_else(|| "127.0.0.1, a free port".to_owned());
             let tls = run.system.endpoint(&link.to).is_some_and(Endpoint::tls);
             let speaks = match (link.http, tls, link.tls) {
-                (true, true, Tls::Terminate) => "   HTTP/1 in TLS, which ends at the link",
-                (false, true, Tls::Terminate) => "   TLS, which ends at the link",
-                (true, ..) => "   HTTP/1",
-                (false, true, Tls::Opaque) => "   TLS",
+                (true, true, Tls::Terminate) => "HTTP/1 in TLS, which ends at the link",
+                (false, true, Tls::Terminate) => "TLS, which ends at the link",
+                (true, ..) => "HTTP/1",
+                (false, true, Tls::Opaque) => "TLS",
                 (false, false, _) => "",
             };
             let (from, to) = (&link.from, &link.to);
-            self.line(&format!("  {name:width$}  {from} → {to}   listens at {listen}   target {target}{speaks}"));
+            let (listen, target) = (format!("listens at {listen}"), format!("target {target}"));
+            rows.push([format!("{name:width$}"), format!("{from} → {to}"), listen, target, speaks.to_owned()]);
         }
+        self.table(&rows);
     }
 
     fn names(&mut self, run: &RunPlan) {
