@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod event;
 pub mod permit;
+pub mod said;
 pub mod seed;
 pub mod units;
 

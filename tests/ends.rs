@@ -223,7 +223,7 @@ fn a_kill_that_comes_late_is_never_held() {
     drop(still);
     let (output, text) = output(child);
     assert_eq!(output.status.code(), Some(5), "{text}");
-    assert!(text.contains("kill struck") && text.contains("later than planned; 100ms is allowed"), "{text}");
+    assert!(text.contains("kill struck") && text.contains("later than planned; 100 ms is allowed"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::model::{Doubt, DoubtRule, FaultSpan, GeneratorHealth, LinkFigures, St
 use super::phases::Interval;
 use crate::clock::Moment;
 use crate::event::{Event, StopReason, What};
-use crate::units::Span;
+use crate::said::{duration, span};
 
 /// Lateness p99 over this in a phase means that the generator, not the system, made operations late.
 const LATE: Duration = Duration::from_millis(5);
@@ -70,7 +70,7 @@ pub(crate) fn late_faults<'a>(
         let late = [("struck", Some(fault.planned), Some(hit)), ("was removed", removal, fault.healed)];
         late.into_iter().filter_map(move |(did, planned, actual)| {
             let late = actual?.saturating_since(planned?);
-            let detail = || format!("{name} {did} {} later than planned; {} is allowed", Span(late), Span(bound));
+            let detail = || format!("{name} {did} {} later than planned; {} is allowed", span(late), span(bound));
             (late > bound).then(|| doubt(DoubtRule::LateFault, detail()))
         })
     });
@@ -84,10 +84,10 @@ pub(crate) fn late<'a>(workload: &str, windows: impl Iterator<Item = (&'a String
             // Nothing is due in the drain, and the warm-up's figures are not used.
             !matches!(phase.as_str(), "warmup" | "drain") && u128::from(window.lateness.p99_ns) > LATE.as_nanos()
         })
-        .map(|(phase, window)| format!("{} in {phase}", Span(Duration::from_nanos(window.lateness.p99_ns))))
+        .map(|(phase, window)| format!("{} in {phase}", duration(window.lateness.p99_ns)))
         .collect();
     (!late.is_empty()).then(|| {
-        let detail = format!("{workload}: operations started late, p99 {}; {} is allowed", late.join(", "), Span(LATE));
+        let detail = format!("{workload}: operations started late, p99 {}; {} is allowed", late.join(", "), span(LATE));
         doubt(DoubtRule::LateGenerator, detail)
     })
 }
@@ -103,7 +103,8 @@ pub(crate) fn stalled(workload: &str, view: View<'_>, fault: &str, part: Interva
         next.map_or(part.end.saturating_since(op.due) >= STALLED, |&next| next.saturating_since(op.due) >= STALLED)
     })?;
     let detail = format!(
-        "{workload}: in {fault} nothing started for 100ms from {} on, though an operation was due",
+        "{workload}: in {fault} nothing started for {} from {} on, though an operation was due",
+        span(STALLED),
         stalled.due
     );
     Some(doubt(DoubtRule::LateGenerator, detail))
@@ -144,7 +145,7 @@ pub(crate) fn clock_jumped(events: &[Event]) -> Option<Doubt> {
         (length > CLOCK_DRIFT).then(|| {
             let way = if jump > 0 { "ahead" } else { "back" };
             let detail =
-                format!("the wall clock jumped {way} by {} between {from} and {to}: suspended, or set", Span(length));
+                format!("the wall clock jumped {way} by {} between {from} and {to}: suspended, or set", span(length));
             doubt(DoubtRule::ClockJumped, detail)
         })
     })
@@ -166,9 +167,9 @@ pub(crate) fn incomplete(complete: bool, missing: &[String]) -> Vec<Doubt> {
 mod tests {
     use super::*;
     use crate::event::Outcome::Ok;
-    use crate::event::Proof;
+    use crate::event::{LinkCounters, Proof};
     use crate::measure::phases::Timeline;
-    use crate::measure::testing::{Events, Stream, span};
+    use crate::measure::testing::{Events, Stream, span as stretch};
 
     #[test]
     fn a_fault_that_met_nothing_has_no_proof() {
@@ -216,16 +217,16 @@ mod tests {
         // 1 s long: 100 ms, which are more than its 5 %.
         assert_eq!(details("partition", [3000, 3100, 3100], Some([4100, 4200])), none);
         let late = details("partition", [3000, 3101, 3101], Some([4101, 4202]));
-        let struck = "cut struck 101ms later than planned; 100ms is allowed";
-        assert_eq!(late, [struck, "cut was removed 101ms later than planned; 100ms is allowed"]);
+        let struck = "cut struck 101 ms later than planned; 100 ms is allowed";
+        assert_eq!(late, [struck, "cut was removed 101 ms later than planned; 100 ms is allowed"]);
         // 60 s long: 3 s. The removal counts from the injection.
         assert_eq!(details("partition", [3000, 6000, 6000], Some([66_000, 69_000])), none);
         let late = details("partition", [3000, 6200, 6200], Some([66_200, 66_200]));
-        assert_eq!(late, ["cut struck 3.2s later than planned; 3s is allowed"]);
+        assert_eq!(late, ["cut struck 3.20 s later than planned; 3.00 s is allowed"]);
         // Of a kill the last node counts; what ends in good order takes its time.
         assert_eq!(
             details("kill", [3000, 3001, 4858], None),
-            ["cut struck 1.858s later than planned; 100ms is allowed"]
+            ["cut struck 1.86 s later than planned; 100 ms is allowed"]
         );
         assert_eq!(details("stop", [3000, 3001, 9000], None), none);
         // The run removes at its end what nothing removed before.
@@ -243,17 +244,30 @@ mod tests {
                 (start, start + 1, Ok)
             })
         };
-        let stalled_in = |from, to| stalled("w", stream(from, to).history().view(None), "cut", span(1000, 2000));
+        let stalled_in = |from, to| stalled("w", stream(from, to).history().view(None), "cut", stretch(1000, 2000));
         assert!(stalled_in(1201, 1300).is_none(), "due at 1,210 ms, started at 1,300 ms");
         let doubt = stalled_in(1200, 1300).unwrap();
-        assert_eq!(doubt.detail, "w: in cut nothing started for 100ms from 1.200 s on, though an operation was due");
+        assert_eq!(doubt.detail, "w: in cut nothing started for 100 ms from 1.200 s on, though an operation was due");
         assert!(stalled_in(300, 700).is_none(), "not in the fault");
+    }
+
+    #[test]
+    fn a_link_that_could_not_accept_once_is_a_doubt() {
+        let link = |accept_failed| LinkFigures {
+            total: LinkCounters { accept_failed, accepted: 7, ..LinkCounters::default() },
+            readings: Vec::new(),
+        };
+        let links = [("a-b".to_owned(), link(0)), ("b-c".to_owned(), link(3))];
+        let doubts = could_not_accept(links.iter().map(|(name, link)| (name, link)));
+        let [Doubt { rule: DoubtRule::LinkCouldNotAccept, detail }] = &doubts[..] else { panic!("{doubts:?}") };
+        let expected = "the link b-c could not accept, 3 times: the proxy was short of descriptors or memory";
+        assert_eq!(detail, expected);
     }
 
     #[test]
     fn slow_arrivals_are_no_stall() {
         let stream = Stream::new().ok_every(1000, 0, 10_000, 5);
-        assert!(stalled("w", stream.history().view(None), "cut", span(1000, 9000)).is_none());
+        assert!(stalled("w", stream.history().view(None), "cut", stretch(1000, 9000)).is_none());
     }
 
     #[test]
@@ -266,8 +280,8 @@ mod tests {
         assert_eq!(pairs(&[(0, 0), (1000, 1001), (2000, 2002)]), None);
         assert_eq!(pairs(&[(0, 0), (1000, 1100), (2000, 2200)]), None);
         let ahead = pairs(&[(0, 0), (1000, 1000), (2000, 62_000)]).unwrap();
-        assert_eq!(ahead, "the wall clock jumped ahead by 1m between 1.000 s and 2.000 s: suspended, or set");
-        assert!(pairs(&[(0, 5000), (1000, 1000)]).unwrap().contains("jumped back by 5s"));
+        assert_eq!(ahead, "the wall clock jumped ahead by 60.0 s between 1.000 s and 2.000 s: suspended, or set");
+        assert!(pairs(&[(0, 5000), (1000, 1000)]).unwrap().contains("jumped back by 5.00 s"));
     }
 
     #[test]
@@ -275,7 +289,7 @@ mod tests {
         let clock = What::Clock { wall_ns: 1_000_000_000_000 };
         let mut events = Events::default().event(0, clock.clone()).event(2000, clock).list;
         events.reverse();
-        assert!(clock_jumped(&events).unwrap().detail.contains("jumped ahead by 2s"));
+        assert!(clock_jumped(&events).unwrap().detail.contains("jumped ahead by 2.00 s"));
     }
 
     #[test]

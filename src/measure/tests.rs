@@ -330,7 +330,7 @@ fn a_late_generator_makes_a_run_doubtful() {
     assert_eq!(doubts(late(5)), []);
     let doubts = doubts(late(6));
     assert_eq!(doubts.iter().map(|doubt| doubt.rule).collect::<Vec<_>>(), [DoubtRule::LateGenerator]);
-    let expected = "w: operations started late, p99 6ms in baseline, 6ms in fault.cut, ";
+    let expected = "w: operations started late, p99 6.00 ms in baseline, 6.00 ms in fault.cut, ";
     assert!(doubts[0].detail.starts_with(expected), "{doubts:?}");
 }
 

@@ -1,10 +1,9 @@
 //! How the report says what the verdict does not: moments, bytes, lists; the rest as [`crate::verdict::say`] has it.
 
-use std::time::Duration;
-
 use crate::clock::Moment;
 use crate::measure::Figure;
-use crate::verdict::say::three_digits;
+pub(crate) use crate::said::span;
+use crate::said::three_digits;
 pub(crate) use crate::verdict::say::{count, counted, duration, factor, rate, share};
 
 /// Seconds after `zero`, signed: `+0.62 s`, `−2.00 s`; `0 s` at it.
@@ -66,35 +65,9 @@ pub(crate) fn list<S: AsRef<str>>(words: &[S]) -> String {
     }
 }
 
-/// A [`Duration`] like [`duration`].
-pub(crate) fn span(span: Duration) -> String {
-    duration(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_three_digits_and_a_unit() {
-        for (ns, said) in [
-            (0, "0 s"),
-            (740, "740 ns"),
-            (85_000, "85.0 µs"),
-            (999_960, "1.00 ms"),
-            (1_100_000, "1.10 ms"),
-            (250_000_000, "250 ms"),
-            (999_700_000, "1.00 s"),
-            (1_314_000_000, "1.31 s"),
-            (41_200_000_000, "41.2 s"),
-            (100_000_000_000, "1 min 40 s"),
-            (31_557_600_000_000, "8 h 45 min"),
-            (180_000_000_000, "3 min"),
-            (266_400_000_000_000, "3 d 2 h"),
-        ] {
-            assert_eq!(duration(ns), said, "{ns} ns");
-        }
-    }
 
     #[test]
     fn a_share_short_of_all_is_never_said_to_be_all() {

@@ -35,10 +35,10 @@ use crate::event::{Event, StopReason, What};
 use crate::experiment::interpolate::{self, UnknownName};
 use crate::plan::{Action, CheckAction, CheckWhen, LabCatalogue, RunPlan, SqlQuery, Workload};
 use crate::proxy::LinkSpec;
+use crate::said;
 use crate::system::dns::Dns;
 use crate::system::{LinkAddresses, NodeState, Surroundings, System, Teller, known};
 use crate::topology::Topology;
-use crate::units::Span;
 use crate::workload::{ConnOf, Load, LoadSpec, Named, NamedLink};
 
 /// From the end of the preparations to the first operation, so that no first operation is late.
@@ -295,7 +295,7 @@ impl Running {
             return Ok(Duration::ZERO);
         }
         let late = self.clock.now().saturating_since(ends);
-        let text = format!("the baseline's verdict came {} late, and all that follows with it", Span(late));
+        let text = format!("the baseline's verdict came {} late, and all that follows with it", said::span(late));
         self.recorder.event(What::Note { text });
         Ok(late)
     }
@@ -469,7 +469,7 @@ impl Running {
         looks.push(Box::new(move |_| recorder.failure().map(|why| (StopReason::Disk, why.to_owned()))));
         let keeper = self.keeper.clone();
         looks.push(Box::new(move |_| {
-            let why = || format!("the keeper has not answered for {}", Span(ANSWER_WITHIN));
+            let why = || format!("the keeper has not answered for {}", said::span(ANSWER_WITHIN));
             (keeper.silent_for() > ANSWER_WITHIN).then(|| (StopReason::Keeper, why()))
         }));
         for guard in &setup.plan.guards {

@@ -1,6 +1,7 @@
 //! Figures as people read them: three significant digits, the unit always, never more sure than measured.
 
 use crate::experiment::metric::Unit;
+pub use crate::said::{duration, three_digits};
 
 /// A value of this unit, in its base: seconds, shares, counts.
 pub fn value(unit: Unit, value: f64) -> String {
@@ -27,44 +28,6 @@ pub fn exactly(unit: Unit, value: f64) -> String {
         Unit::Rate => format!("{}/s", digits(value)),
         Unit::Ratio => format!("×{}", digits(value)),
         Unit::Count | Unit::YesNo => self::value(unit, value),
-    }
-}
-
-/// `85 µs`, `250 ms`, `1.31 s`, `1 min 40 s`, `8 h 46 min`, `3 d 2 h`.
-pub fn duration(ns: u64) -> String {
-    let value = ns as f64;
-    match ns {
-        0 => "0 s".into(),
-        // The bounds leave room for rounding: 999.96 µs is 1 ms, not 1000 µs.
-        1..1_000 => format!("{ns} ns"),
-        1_000..999_500 => format!("{} µs", three_digits(value / 1e3)),
-        999_500..999_500_000 => format!("{} ms", three_digits(value / 1e6)),
-        999_500_000..99_950_000_000 => format!("{} s", three_digits(value / 1e9)),
-        _ => long_duration((value / 1e9).round() as u64),
-    }
-}
-
-fn long_duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let pair = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
-        0 => format!("{large} {unit}"),
-        _ => format!("{large} {unit} {small} {small_unit}"),
-    };
-    match seconds {
-        0..3_600 => pair(minutes, "min", seconds % 60, "s"),
-        3_600..86_400 => pair(hours, "h", minutes, "min"),
-        _ => pair(days, "d", hours, "h"),
-    }
-}
-
-/// Three significant digits; whole numbers from 100 on: `0.62`, `1.31`, `41.2`, `250`. Trailing zeros stay: they are
-/// measured.
-pub fn three_digits(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".into(),
-        ..9.995 => format!("{value:.2}"),
-        ..99.95 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
     }
 }
 
