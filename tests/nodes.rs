@@ -200,6 +200,7 @@ workloads:
 phases: { warmup: 200ms, baseline: 500ms, recovery: 200ms }
 faults:
   slow: { at: 0s, for: 200ms, latency: { links: users-web, add: 1ms } }
+checks: [ { exec: [sh, -c, "echo soft limit $(ulimit -Sn)"], when: [final] } ]
 "#;
 
 #[test]
@@ -214,6 +215,9 @@ fn a_low_soft_limit_of_descriptors_holds_for_what_the_run_starts_and_not_for_the
     let folder = case.run_folder();
     let log = std::fs::read_to_string(folder.join("logs/web.log")).unwrap();
     assert!(log.contains("soft limit 200\n"), "{log}");
+    let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    let check = events.lines().find(|line| line.contains("\"check\"")).unwrap();
+    assert!(check.contains("soft limit 200\""), "{check}");
     let report: Value = serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     let outcomes = &report["runs"][0]["workloads"]["users"]["classes"]["all"]["windows"]["overall"]["outcomes"];

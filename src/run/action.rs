@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::descriptors;
 use crate::permit::Permit;
 use crate::plan::host::Host;
 use crate::plan::{Action, SqlQuery};
@@ -49,7 +50,11 @@ async fn within(timeout: Duration, doing: impl Future<Output = (bool, String)>) 
 
 /// Runs a program in a process group of its own.
 async fn exec(command: &[String]) -> (bool, String) {
-    let Some((program, args)) = command.split_first() else { return (false, "an empty command".into()) };
+    if command.is_empty() {
+        return (false, "an empty command".into());
+    }
+    let command = descriptors::as_given(command);
+    let (program, args) = command.split_first().expect("it has a program");
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);

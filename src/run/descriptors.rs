@@ -42,3 +42,13 @@ pub(super) fn give_back(process: u32) {
         tracing::warn!(%error, "what the run starts has a raised limit of descriptors");
     }
 }
+
+/// A command that starts with the limit that we were given.
+///
+/// By a shell, which lowers its own limit and becomes the program: a limit that is set once the program runs may come
+/// too late, and our own must not fall for a moment.
+pub(super) fn as_given(command: &[String]) -> Vec<String> {
+    let Some(soft) = GIVEN.get().and_then(|given| given.current) else { return command.to_vec() };
+    let shell = ["sh", "-c", r#"ulimit -Sn "$0"; exec "$@""#].map(str::to_owned);
+    shell.into_iter().chain([soft.to_string()]).chain(command.iter().cloned()).collect()
+}
