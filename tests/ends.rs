@@ -389,6 +389,24 @@ fn a_broken_run_folder_is_reported_as_far_as_it_goes() {
     let whole = std::fs::read(&attempts).unwrap();
     std::fs::write(&attempts, &whole[..whole.len() * 2 / 3]).unwrap();
     Case::new("report", ran.run_folder()).run().says("attempts.jsonl.zst");
+    let runs = ran.run_folder().parent().unwrap().to_owned();
+    let newest = ran.run_folder().display().to_string();
+    Case::new("report", &runs).run().exits(2).says("it holds run folders").says(&newest);
     std::fs::remove_file(ran.run_folder().join("plan.json")).unwrap();
-    Case::new("report", ran.run_folder()).run().exits(2).says("plan.json");
+    Case::new("report", ran.run_folder()).run().exits(2).says("plan.json").says("experiment.yaml` makes the run again");
+    Case::new("report", ran.run_folder().join("logs")).run().exits(2).says("give a run folder");
+}
+
+#[test]
+fn a_run_that_never_began_has_a_report_without_charts_of_nothing() {
+    let yaml = with_daemon("x").replace("command: [sh, -c,", "command: [sh, -c, \"exit 7\", unused,");
+    let ran = Case::text(&yaml).run().exits(3);
+    let html = std::fs::read_to_string(ran.run_folder().join("report.html")).unwrap();
+    assert!(html.contains("Not measured: no operation was due."));
+    assert!(html.contains("Nodes and their roles"), "it was started, after all");
+    for absurd in ["operations in a cell", "These charts as tables", "Figures by phase, this run", "NaN"] {
+        let text = html.split("<h2>Definitions</h2>").next().unwrap();
+        let body = &text[text.find("<main").unwrap_or(0)..];
+        assert!(!body.contains(absurd), "`{absurd}` is on the page");
+    }
 }

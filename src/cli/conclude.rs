@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, baseline, say, write_stdout};
+use crate::event::PLAN_FILE;
 use crate::measure::Measured;
-use crate::report::{self, Manifest, Report, Style};
+use crate::report::{self, EXPERIMENT_FILE, Manifest, Report, Style};
 use crate::run::StopSwitch;
 use crate::verdict::{self, Verdict, Word};
 
@@ -26,9 +27,7 @@ pub(super) fn conclude(
     stop: &StopSwitch,
     also: impl FnOnce(&Report) -> Result<(), String>,
 ) -> Result<Concluded, String> {
-    let measured = Measured::from_run(dir).map_err(|error| {
-        format!("{}; give a run folder, such as runs/2026-11-20T18-41-07-quickstart", super::chain(&error))
-    })?;
+    let measured = Measured::from_run(dir).map_err(|error| format!("{}; {}", super::chain(&error), advice(dir)))?;
     let stored = baseline::of_run(dir)?;
     let verdict = verdict::judge(&measured, stored.as_ref());
     let exit = exit_of(&measured, verdict.word, stop);
@@ -36,6 +35,22 @@ pub(super) fn conclude(
     let written = report::write_all(&report, dir).map_err(|error| super::chain(&error));
     let html = written.and_then(|written| also(&report).map(|()| written.html));
     Ok(Concluded { measured, verdict, report, html, exit })
+}
+
+/// What to do with a folder that cannot be measured.
+fn advice(dir: &Path) -> String {
+    let below = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    // Their names begin with the moment at which they began.
+    let newest = below.filter(|path| path.join(PLAN_FILE).is_file()).max();
+    let experiment = dir.join(EXPERIMENT_FILE);
+    if let Some(newest) = newest {
+        format!("it holds run folders, of which the newest is {}", newest.display())
+    } else if experiment.is_file() {
+        let plan = "without its plan nobody knows what the run was to show";
+        format!("{plan}; `brownout run {}` makes the run again", experiment.display())
+    } else {
+        "give a run folder, such as runs/2026-11-20T18-41-07-quickstart".to_owned()
+    }
 }
 
 impl Concluded {

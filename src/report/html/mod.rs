@@ -109,6 +109,11 @@ impl<'a> Page<'a> {
                 .iter()
                 .filter_map(|run| Some(Track { run, series: &run.workloads.get(workload)?.series }))
                 .collect();
+            failovers.extend(failover::failovers(workload, &runs));
+            // A chart of nothing would have a scale all the same, and say something.
+            if of_workload.iter().all(|track| track.slices().is_empty()) {
+                continue;
+            }
             let table =
                 |track: &Track<'_>| windows::series(track, format!("{workload}, {}", variant_name(&track.run.variant)));
             workloads.push(Charts {
@@ -117,7 +122,6 @@ impl<'a> Page<'a> {
                 tables: of_workload.iter().map(table).collect(),
             });
             tracks.extend(of_workload);
-            failovers.extend(failover::failovers(workload, &runs));
         }
         let lanes = |run: &&MeasuredRun| {
             let variant = variant_name(&run.variant).into();
@@ -153,8 +157,8 @@ impl<'a> Page<'a> {
             examples: evidence::examples(report),
             checks: evidence::checks(report),
             notes: evidence::notes(report),
-            windows: runs.iter().flat_map(of_each_workload).collect(),
-            phases: runs.iter().map(|run| windows::phases(run)).collect(),
+            windows: runs.iter().flat_map(of_each_workload).filter(Table::says_something).collect(),
+            phases: runs.iter().map(|run| windows::phases(run)).filter(Table::says_something).collect(),
             generator: machinery::generator(report),
             environment: evidence::environment(report),
             hashes: evidence::hashes(report),

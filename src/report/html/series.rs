@@ -199,7 +199,10 @@ fn heat(axis: TimeAxis, tracks: &[Track<'_>]) -> Drawn {
             "",
         )
     };
-    let few = format!("few operations to {} in a cell", say::count(u64::from(fullest)));
+    let few = match fullest {
+        0 | 1 => "1 operation in a cell".to_owned(),
+        _ => format!("1 to {} operations in a cell", say::count(u64::from(fullest))),
+    };
     let mut legend: Vec<(&str, &str)> = (1..=SHADES).map(|shade| (SHADE_CLASSES[shade], "")).collect();
     if let Some(last) = legend.last_mut() {
         last.1 = &few;

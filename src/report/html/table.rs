@@ -56,6 +56,11 @@ impl Cell {
 }
 
 impl Table {
+    /// Whether it has a row.
+    pub(super) fn says_something(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
     pub(super) fn new(caption: impl Into<String>, head: Vec<Cell>) -> Table {
         Table { caption: caption.into(), head, rows: Vec::new() }
     }
