@@ -1,10 +1,9 @@
 //! The live view: what a person sees while a run lasts.
 //!
-//! On a terminal it is five lines, drawn again ten times a second; elsewhere a plain line for each thing that
-//! happens. It only reads the run's [`Pulse`]; its one deed is to ask for a stop when `q` is pressed.
+//! Five lines, drawn again ten times a second; where there is no terminal, [`plain`](super::plain) lines stand in for
+//! them. It only reads the run's [`Pulse`]; its one deed is to ask for a stop when `q` is pressed.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use crossterm::event::{Event as Input, KeyCode, KeyModifiers};
 use crossterm::{cursor, execute, queue, terminal};
 
-use crate::event::{Event, StopReason, What};
+use crate::event::StopReason;
 use crate::run::{Beat, Pulse, StopSwitch};
 use crate::units::Span;
 
@@ -216,30 +215,6 @@ fn rounded(latency: Duration) -> Span {
     Span(Duration::from_nanos(((ns / scale).round() * scale) as u64))
 }
 
-/// A plain line for what a log should keep of the run in `dir`; none for what is not worth one.
-pub(super) fn plain_line(event: &Event, dir: &Path) -> Option<String> {
-    let text = match &event.what {
-        What::PhaseStarted { phase, .. } => format!("phase {phase}"),
-        What::FaultInjected { fault, kind, hit, .. } => {
-            let hit: Vec<&str> = hit.links.iter().chain(&hit.nodes).map(String::as_str).collect();
-            let on = if hit.is_empty() { String::new() } else { format!(" on {}", hit.join(", ")) };
-            format!("fault {fault} ({kind}) injected{on}")
-        }
-        What::FaultHealed { fault, proof, .. } => {
-            format!("fault {fault} healed{}", if proof.real { "" } else { ", with no proof that it was real" })
-        }
-        What::Node { node, state, role, .. } => {
-            format!("{node} is {state}{}", role.as_ref().map(|role| format!(", {role}")).unwrap_or_default())
-        }
-        What::NodeEnded { node, how, .. } => format!("{node} {how} by itself; see {}/logs/{node}.log", dir.display()),
-        What::Milestone { milestone, node, .. } => format!("{} ({node})", milestone.label()),
-        What::Stopped { detail, .. } => format!("stopping: {detail}"),
-        What::Note { text } => text.clone(),
-        _ => return None,
-    };
-    Some(format!("  {:>8.3} s  {text}", event.at.as_secs_f64()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,13 +252,6 @@ mod tests {
         assert_eq!(lines[2], "      orders   498/s   ok 71.2 %   p50 1.1ms   p99 250ms");
         assert_eq!(lines[3], "      ▁▁▁█▅   cut in force, heals in 1.5 s");
         assert_eq!(lines[4], "      q stops and heals everything");
-    }
-
-    #[test]
-    fn a_process_that_ended_names_the_log_in_the_folder_of_its_own_run() {
-        let what = What::NodeEnded { node: "web".into(), how: "exited with status 7".into(), last_lines: Vec::new() };
-        let line = plain_line(&Event { at: Moment::from_millis(320), what }, Path::new("runs/x/life=short")).unwrap();
-        assert_eq!(line, "     0.320 s  web exited with status 7 by itself; see runs/x/life=short/logs/web.log");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod heal;
 mod init;
 mod lab;
 mod live;
+mod plain;
 mod proxy;
 mod report;
 mod resolve;

@@ -1,5 +1,6 @@
 //! `brownout run`: resolve all, conduct each, say what came of it.
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::conclude::conclude;
-use super::live::{LiveView, plain_line};
+use super::live::LiveView;
+use super::plain::PlainLines;
 use super::resolve::{self, ResolvedFile};
 use super::{Exit, RunArgs, baseline, say, signals};
 use crate::backend::{Choice, LinkAction};
@@ -189,12 +191,12 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
     }
     let stop_told = Arc::new(AtomicBool::new(false));
     let listener: Listener = Box::new({
-        let (dir, stop_told) = (dir.clone(), stop_told.clone());
+        let (lines, stop_told) = (plain.then(|| RefCell::new(PlainLines::of(&dir))), stop_told.clone());
         move |event| {
             if matches!(event.what, What::Stopped { .. }) {
                 stop_told.store(true, Ordering::Relaxed);
             }
-            if let Some(line) = plain.then(|| plain_line(event, &dir)).flatten() {
+            for line in lines.iter().flat_map(|lines| lines.borrow_mut().take(event)) {
                 say(&format!("{line}\n"));
             }
         }
