@@ -26,6 +26,9 @@ const LATE_FAULT_PART: u32 = 20;
 /// The wall clock may gain or lose so much between two readings: clocks that are slewed drift by 0.5 ms a second.
 const CLOCK_DRIFT: Duration = Duration::from_millis(100);
 
+/// What is missing where a run's attempts are gone: no figure of them means anything then.
+pub const NO_ATTEMPTS: &str = "attempts.jsonl.zst is not there";
+
 fn doubt(rule: DoubtRule, detail: String) -> Doubt {
     Doubt { rule, detail }
 }
@@ -290,6 +293,11 @@ mod tests {
         let mut events = Events::default().event(0, clock.clone()).event(2000, clock).list;
         events.reverse();
         assert!(clock_jumped(&events).unwrap().detail.contains("jumped ahead by 2.00 s"));
+    }
+
+    #[test]
+    fn attempts_that_are_gone_are_named_by_their_file() {
+        assert_eq!(NO_ATTEMPTS, format!("{} is not there", crate::event::ATTEMPTS_FILE));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) mod testing;
 mod tests;
 mod workload;
 
+pub use doubts::NO_ATTEMPTS;
 pub use model::*;
 
 use crate::plan::{Plan, RunPlan};

@@ -82,7 +82,7 @@ fn of_events(
         match read {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                missing.push(format!("{ATTEMPTS_FILE} is not there"));
+                missing.push(doubts::NO_ATTEMPTS.to_owned());
             }
             Err(source) => return Err(MeasureError::Read { path, source }),
         }

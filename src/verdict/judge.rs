@@ -5,8 +5,8 @@ use super::observe::{Observed, Subject, in_whole_run, observe};
 use super::{Judged, Judgement, StoredBaseline, Verdict, Word, say};
 use crate::event::StopReason;
 use crate::experiment::expectation::{Expectation, Limit, Op, Phase, Reference, Sign};
-use crate::experiment::metric::Unit;
-use crate::measure::{Doubt, DoubtRule, Measured, MeasuredRun};
+use crate::experiment::metric::{Scope, Unit};
+use crate::measure::{Doubt, DoubtRule, Measured, MeasuredRun, NO_ATTEMPTS};
 use crate::plan::{Action, CheckAction, CheckWhen, Plan, Require, RunPlan};
 
 /// Floating-point noise below which two figures are the same: 1.1 × 10 ms is 11 ms.
@@ -318,6 +318,13 @@ fn answer(
         let observed = Observed::Unknown { rule: DoubtRule::IncompleteRun, why: why.clone() };
         return Answer::nobody_knows(observed, why, None);
     };
+    let gone = |doubt: &Doubt| doubt.rule == DoubtRule::IncompleteRun && doubt.detail == NO_ATTEMPTS;
+    if subject.metric.scope() != Scope::Run && run.inconclusive.iter().any(gone) {
+        // Whatever else could be said of figures of nothing would be untrue.
+        let why = NO_ATTEMPTS.to_owned();
+        let observed = Observed::Unknown { rule: DoubtRule::IncompleteRun, why: why.clone() };
+        return Answer::nobody_knows(observed, why, None);
+    }
     let observed = observe(run, subject, &phase);
     let about = || title(expectation, subject);
     if let Observed::Unknown { rule, why } = &observed {

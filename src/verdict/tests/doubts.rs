@@ -1,6 +1,7 @@
 //! Runs that were not good enough to know, and runs that were stopped.
 
 use super::*;
+use crate::measure::NO_ATTEMPTS;
 
 #[test]
 fn a_stop_alone_does_not_excuse_a_failure() {
@@ -54,5 +55,23 @@ fn a_stop_decides_the_word() {
         let verdict = judged(run, &["p99 < 1s"]);
         assert_eq!((verdict.word, verdict.lines[0].outcome), (word, Inconclusive), "{reason:?}");
         assert_eq!(verdict.doubts[0].1.detail, "the run stopped at 1.000 s: enough");
+    }
+}
+
+#[test]
+fn where_the_attempts_are_gone_no_line_gives_another_reason() {
+    let gone = || {
+        with(|run| {
+            run.inconclusive = vec![Doubt { rule: DoubtRule::IncompleteRun, detail: NO_ATTEMPTS.into() }];
+            run.workloads["orders"].consistency = None;
+            set(run, "impact", Window { operations: 0, ok: 0, ..failing(&[]) });
+        })
+    };
+    for expectation in ["success_rate >= 99%", "failed == 0", "lost == 0", "p99 during fault < 1s"] {
+        let verdict = judged(gone(), &[expectation]);
+        let [line] = &verdict.lines[..] else { panic!("{expectation}") };
+        assert_eq!((line.outcome, line.because.as_str()), (Inconclusive, NO_ATTEMPTS), "{expectation}");
+        let doubts: Vec<&str> = verdict.doubts.iter().map(|(_, doubt)| doubt.detail.as_str()).collect();
+        assert_eq!(doubts, [NO_ATTEMPTS], "it is told once");
     }
 }
