@@ -24,6 +24,7 @@ pub mod managed_sql;
 pub mod order;
 pub mod params;
 pub mod primary_standby;
+pub mod regions;
 pub mod registry;
 pub mod replica_set;
 pub mod site_recovery;

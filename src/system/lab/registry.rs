@@ -7,12 +7,12 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::params::{self, Param, Resolved};
-use super::{Lab, managed_sql, primary_standby};
+use super::{Lab, managed_sql, primary_standby, regions};
 use crate::plan::{LabCatalogue, LabDescription, LabError};
 use crate::system::{SystemError, Teller};
 
 /// The labs of this binary, in the order of the documentation.
-pub const LABS: &[LabKind] = &[primary_standby::LAB, managed_sql::local_storage::LAB];
+pub const LABS: &[LabKind] = &[primary_standby::LAB, managed_sql::local_storage::LAB, regions::LAB];
 
 /// Makes a lab of its description.
 pub type Bind = fn(&LabDescription, Teller) -> Result<Arc<dyn Lab>, SystemError>;

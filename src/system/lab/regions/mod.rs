@@ -1,0 +1,143 @@
+//! `regions/vm`: an application on a machine in one of three regions, its disk in a storage account, site recovery, DNS.
+//!
+//! ```text
+//!   clients ─ app.lab.test ──▶ vm-east ────────▶ storage-east ◀── disk.lab.test ─ clients
+//!                              │  ▲  (its disk)     │ ▲ geo, piece by piece
+//!                     writes   ▼  │ plan            ▼ │heartbeats
+//!                             recovery           storage-west ◀── provider: a loss for good,
+//!                              │  ▲                 ▲ image                  a machine of the image
+//!                              ▼  │                 │
+//!                     vm-west, vm-north          vm-west
+//! ```
+//!
+//! The ways out of a regional outage are the source document's: a failover by the recovery service, to any region; waiting; a
+//! machine of the geo-replicated image, without a promise; and the provider's own remapping of names in a final loss.
+
+mod geo;
+mod keyed;
+mod lab;
+mod machine;
+mod provider;
+mod recovery;
+mod settings;
+#[cfg(test)]
+mod sockets;
+mod storage;
+mod wire;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+pub use lab::VmRegions;
+pub use settings::{PARAMS, Settings};
+
+use super::params::Resolved;
+use super::{LabKind, hop, labels};
+use crate::plan::fault::Failover;
+use crate::plan::{LabDescription, LabError, Name};
+use crate::system::dns::Dns;
+use crate::units::Span;
+
+/// The name of this lab.
+pub const NAME: &str = "regions/vm";
+
+/// The regions; the machine is in the first, whose storage is paired with the second's.
+pub const REGIONS: [&str; 3] = ["east", "west", "north"];
+/// The storage account.
+pub const STORAGE_EAST: &str = "storage-east";
+/// Its copy.
+pub const STORAGE_WEST: &str = "storage-west";
+/// The recovery service.
+pub const RECOVERY: &str = "recovery";
+/// The provider.
+pub const PROVIDER: &str = "provider";
+/// The application's name.
+pub const APP: &str = "app.lab.test";
+/// The storage account's name.
+pub const DISK: &str = "disk.lab.test";
+
+/// The lab.
+pub const LAB: LabKind = LabKind {
+    name: NAME,
+    about: "An application on a machine in one of three regions, with geo-replicated storage, site recovery and DNS.",
+    params: PARAMS,
+    describe,
+    bind: |description, teller| Ok(Arc::new(VmRegions::bind(description, teller)?)),
+};
+
+/// The place of a machine in a region.
+fn machine_in(region: &str) -> String {
+    format!("vm-{region}")
+}
+
+/// The region of a machine's place.
+fn region_of(machine: &str) -> &'static str {
+    REGIONS.into_iter().find(|region| machine_in(region) == machine).unwrap_or(REGIONS[0])
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature of every lab's; no parameters of this one exclude each other"
+)]
+fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
+    let in_region =
+        |region: &str, role: &str| labels([("region", region), ("zone", &format!("{region}-1")), ("role", role)]);
+    let machines = REGIONS
+        .iter()
+        .map(|region| (machine_in(region), in_region(region, if *region == REGIONS[0] { "app" } else { "idle" })));
+    let others = [
+        (STORAGE_EAST, in_region(REGIONS[0], "account")),
+        (STORAGE_WEST, in_region(REGIONS[1], "copy")),
+        // Of no region that can be lost here.
+        (RECOVERY, in_region("provider", "recovery")),
+        (PROVIDER, in_region("provider", "provider")),
+    ];
+    let mut links = indexmap::IndexMap::from([
+        hop(STORAGE_EAST, STORAGE_WEST),
+        hop(PROVIDER, STORAGE_EAST),
+        hop(PROVIDER, STORAGE_WEST),
+        hop(PROVIDER, &machine_in(REGIONS[1])),
+        hop(&machine_in(REGIONS[0]), STORAGE_EAST),
+        hop(&machine_in(REGIONS[1]), STORAGE_WEST),
+    ]);
+    for region in REGIONS {
+        links.extend([hop(&machine_in(region), RECOVERY), hop(RECOVERY, &machine_in(region))]);
+    }
+    let nodes: indexmap::IndexMap<_, _> =
+        others.map(|(name, labels)| (name.to_owned(), labels)).into_iter().rev().chain(machines).collect();
+    let ttl = Span(Settings::of(params).ttl);
+    let name = |to: &str, others: &[String]| Name { to: vec![to.to_owned()], others: others.to_vec(), ttl };
+    let elsewhere: Vec<String> = REGIONS[1..].iter().map(|region| machine_in(region)).collect();
+    Ok(LabDescription {
+        entries: nodes.keys().cloned().collect(),
+        nodes,
+        links,
+        serving: vec![machine_in(REGIONS[0]), STORAGE_EAST.to_owned()],
+        failovers: vec![Failover::Planned, Failover::Simulated, Failover::Unplanned],
+        names: [
+            (APP.to_owned(), name(&machine_in(REGIONS[0]), &elsewhere)),
+            (DISK.to_owned(), name(STORAGE_EAST, &[STORAGE_WEST.to_owned()])),
+        ]
+        .into(),
+        ..LabDescription::default()
+    })
+}
+
+/// The lab's names, once somebody answers for them.
+#[derive(Clone, Default)]
+struct Domain(Arc<OnceLock<Arc<Dns>>>);
+
+impl Domain {
+    /// A name means these nodes from now on.
+    fn map(&self, name: &str, nodes: &[String]) {
+        if let Some(dns) = self.0.get() {
+            dns.remap(name, nodes);
+        }
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Domain")
+    }
+}
