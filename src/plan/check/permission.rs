@@ -56,7 +56,8 @@ impl Checker<'_> {
     ///
     /// One that is filled in at run time is that of a link or a node, and checked there.
     fn check_host(&mut self, path: &[&str], host: Option<Host>) {
-        let Some(Host { name: host, .. }) = host.filter(|host| !host.is_loopback()) else { return };
+        let known = |host: &Host| !host.is_loopback() && !host.name.contains("${");
+        let Some(Host { name: host, .. }) = host.filter(known) else { return };
         if self.run.allow.iter().any(|allow| allow.host == host) {
             return;
         }
