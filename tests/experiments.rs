@@ -92,6 +92,38 @@ fn your_endpoint_over_tls_by_its_own_name_and_path() {
 }
 
 #[test]
+fn a_machine_comes_up_in_any_region_by_one_order() {
+    let ran = holds(|| Case::experiment("experiments/regions/failover.yaml"));
+    ran.says("the machine is in north").says("step 6 of 6, remap the names").says("vm-east stays off");
+}
+
+#[test]
+fn a_failover_is_tested_without_touching_production() {
+    holds(|| Case::experiment("experiments/regions/test-failover.yaml")).says("the tested copy serves in west");
+}
+
+#[test]
+fn who_waits_is_down_for_as_long_as_the_region() {
+    holds(|| Case::experiment("experiments/regions/wait.yaml"));
+}
+
+#[test]
+fn a_machine_of_the_copied_image_comes_without_a_promise() {
+    let ran = holds(|| Case::experiment("experiments/regions/provision.yaml"));
+    ran.says("behind the loss and torn").says("the machine does not boot").says("the machine works");
+}
+
+#[test]
+fn clients_follow_a_remapped_name_by_its_ttl_or_never() {
+    holds(|| Case::experiment("experiments/regions/final-loss.yaml"));
+}
+
+#[test]
+fn local_copies_are_lost_with_their_region_and_geo_copies_serve() {
+    holds(|| Case::experiment("experiments/regions/redundancy.yaml"));
+}
+
+#[test]
 fn every_file_is_run_by_a_test() {
     let this = include_str!("experiments.rs");
     let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments"))];

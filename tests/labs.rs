@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::Case;
+use common::{Case, Ran, fails};
 use serde_json::Value;
 
 /// A set with local storage, whose users try again.
@@ -88,4 +88,31 @@ fn a_spare_takes_the_place_of_a_lost_copy() {
     };
     assert_eq!(roles("spare-1"), ["spare", "secondary"]);
     assert_eq!(roles("node-3"), ["secondary", "spare"]);
+}
+
+/// An experiment with something in it broken; it fails, and this is what is said.
+fn broken(file: &str, set: &str, says: &str) -> Ran {
+    fails(|| Case::experiment(file).arg("--set").arg(set)).says(says)
+}
+
+#[test]
+fn a_recovery_service_that_replicates_too_seldom_loses_more_than_was_promised() {
+    broken("experiments/regions/failover.yaml", "replicate_every=4m", "✘ customers.rpo");
+}
+
+#[test]
+fn a_test_failover_without_isolation_touches_production() {
+    let file = "experiments/regions/test-failover.yaml";
+    broken(file, "isolation=off", "✘ customers.lost");
+}
+
+#[test]
+fn a_client_that_never_asks_again_never_follows() {
+    let set = "resolve=once";
+    broken("experiments/regions/failover.yaml", set, "✘ customers.success_rate during recovery");
+}
+
+#[test]
+fn a_machine_that_was_replaced_and_is_not_fenced_serves_beside_its_successor() {
+    broken("experiments/regions/failover.yaml", "fencing=off", "✘ stragglers.success_rate");
 }

@@ -171,6 +171,19 @@ impl Ran {
 /// Experiments run side by side, one a test thread; who must be alone waits for all others.
 static LANES: RwLock<()> = RwLock::new(());
 
+/// Runs an experiment that must fail, again and alone if it was voided because the harness was late.
+pub fn fails(case: impl Fn() -> Case) -> Ran {
+    let first = {
+        let _lane = LANES.read();
+        case().run()
+    };
+    if first.code() == Some(5) {
+        let _alone = LANES.write();
+        return case().run().exits(1);
+    }
+    first.exits(1)
+}
+
 /// Runs an experiment that must hold. One that was voided because the harness was late, its load or its faults, is run
 /// again alone, once: these machines are shared.
 pub fn holds(case: impl Fn() -> Case) -> Ran {

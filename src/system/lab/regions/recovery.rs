@@ -188,9 +188,9 @@ impl Recovery {
         let due = state.pointer.due(self.teller.now());
         let consistency = match due {
             _ if ship.app_consistent => Some(Consistency::App),
-            // An app-consistent one takes the application's help: it comes with the next shipment.
-            Some(Consistency::App) | None => None,
-            Some(Consistency::Crash) => Some(Consistency::Crash),
+            // An app-consistent one takes the application's help, which comes with the next shipment; until then this will do.
+            Some(_) => Some(Consistency::Crash),
+            None => None,
         };
         let last = state.replica.last();
         if let Some(consistency) = consistency {
