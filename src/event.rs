@@ -235,6 +235,8 @@ pub enum What {
         /// Which mechanism silent faults use here: `kernel-drop` or `stall`.
         mechanism: Mechanism,
     },
+    /// Who takes part and who dials whom, as it stands at the start.
+    Topology(Layout),
     /// Monotonic and wall time side by side, each second.
     Clock {
         /// Wall time, nanoseconds since 1970.
@@ -383,6 +385,34 @@ pub enum What {
     },
     /// Every fault is healed and everything started has ended: the run folder is whole.
     RunEnded,
+}
+
+/// The nodes and links of a run at its start, in the order of the experiment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Layout {
+    /// The nodes, by name.
+    pub nodes: IndexMap<String, LayoutNode>,
+    /// The links, by name.
+    pub links: IndexMap<String, LayoutLink>,
+}
+
+/// A node of a [`Layout`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LayoutNode {
+    /// What it is: `lab`, `process`, `endpoint`, `workload`, `outside`.
+    pub kind: String,
+    /// Its labels, such as `zone`, `region` and the `role` that it begins with.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub labels: IndexMap<String, String>,
+}
+
+/// A link of a [`Layout`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LayoutLink {
+    /// The node that dials.
+    pub from: String,
+    /// The node that is dialled.
+    pub to: String,
 }
 
 /// Why a run stopped before its end.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
-use crate::event::{Attempt, Hit, LinkCounters, Mechanism, Milestone, Outcome, Proof, StopReason};
+use crate::event::{Attempt, Hit, Layout, LinkCounters, Mechanism, Milestone, Outcome, Proof, StopReason};
 use crate::plan::Plan;
 
 /// A plan's runs, measured.
@@ -54,6 +54,9 @@ pub struct MeasuredRun {
     pub workloads: IndexMap<String, WorkloadFigures>,
     /// The links, by name.
     pub links: IndexMap<String, LinkFigures>,
+    /// Who took part and who dialled whom; empty where the run did not tell.
+    #[serde(default)]
+    pub topology: Layout,
     /// What became of each node: its states and roles over time.
     pub nodes: IndexMap<String, Vec<NodeState>>,
     /// As the probe at the service saw it; none without a probe.

@@ -21,7 +21,7 @@ use super::read::Batch;
 use super::workload::WorkloadContext;
 use super::{availability, checking, doubts, read};
 use crate::clock::Moment;
-use crate::event::{ATTEMPTS_FILE, EVENTS_FILE, Event, Mechanism, What};
+use crate::event::{ATTEMPTS_FILE, EVENTS_FILE, Event, Layout, Mechanism, What};
 use crate::plan::{Plan, RunPlan};
 
 /// Batches of attempts that wait for the checks of consistency.
@@ -116,6 +116,7 @@ fn of_events(
         service: service(plan, run, events, &timeline),
         workloads,
         links,
+        topology: topology(events),
         nodes: nodes(events),
         milestones: told,
         checks: checks(events),
@@ -190,6 +191,14 @@ fn links(events: &[Event]) -> IndexMap<String, LinkFigures> {
         }
     }
     links
+}
+
+fn topology(events: &[Event]) -> Layout {
+    let told = events.iter().find_map(|event| match &event.what {
+        What::Topology(layout) => Some(layout.clone()),
+        _ => None,
+    });
+    told.unwrap_or_default()
 }
 
 fn nodes(events: &[Event]) -> IndexMap<String, Vec<NodeState>> {

@@ -57,6 +57,17 @@ impl PartKind {
         matches!(self, PartKind::Lab | PartKind::Process | PartKind::Endpoint)
     }
 
+    /// The word in events.
+    pub const fn word(self) -> &'static str {
+        match self {
+            PartKind::Lab => "lab",
+            PartKind::Process => "process",
+            PartKind::Endpoint => "endpoint",
+            PartKind::Workload => "workload",
+            PartKind::Outside => "outside",
+        }
+    }
+
     /// In words.
     pub const fn name(self) -> &'static str {
         match self {

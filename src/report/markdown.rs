@@ -86,6 +86,9 @@ fn heading(report: &Report) -> String {
     if !report.experiment.hypothesis.is_empty() {
         let _ = write!(text, "> {}\n\n", clip(&report.experiment.hypothesis, 300));
     }
+    if !report.experiment.claims.is_empty() {
+        let _ = write!(text, "<sub>Claims: {}</sub>\n\n", clip(&report.experiment.claims.join(", "), 120));
+    }
     text
 }
 

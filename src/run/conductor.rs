@@ -156,6 +156,7 @@ impl Running {
         );
         recorder.event(What::PhaseStarted { phase: "startup".into(), planned: Moment::START });
         let topology = Topology::of(plan, setup.labs).map_err(|mistakes| RunError::Lab(mistakes[0].to_string()))?;
+        recorder.event_at(Moment::START, What::Topology(topology.layout()));
 
         let (tell, news) = mpsc::unbounded_channel();
         let teller = Teller::new(clock, {

@@ -3,6 +3,7 @@
 //! A partition is a fault of the system, and a link is where it happens: [`Topology::crossing`] turns two sets of
 //! nodes into the links between them, each with the direction of bytes to withhold.
 
+use crate::event::{Layout, LayoutLink, LayoutNode};
 use crate::plan::fault::{Crossing, Direction, Links, Selector};
 use crate::plan::parts::{LinkPart, LiveLabels, NodePart, Parts};
 use crate::plan::{LabCatalogue, LabError, Names, RunPlan};
@@ -24,6 +25,16 @@ impl Topology {
     /// Every node and link.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// Who takes part and who dials whom, as events tell it.
+    pub fn layout(&self) -> Layout {
+        let node = |node: &NodePart| LayoutNode { kind: node.kind.word().to_owned(), labels: node.labels.clone() };
+        let link = |link: &LinkPart| LayoutLink { from: link.from.clone(), to: link.to.clone() };
+        Layout {
+            nodes: self.parts.nodes.iter().map(|(name, part)| (name.clone(), node(part))).collect(),
+            links: self.parts.links.iter().map(|(name, part)| (name.clone(), link(part))).collect(),
+        }
     }
 
     /// A node by name.

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::*;
 use crate::clock::Moment;
-use crate::event::{Mechanism, Outcome, StopReason};
+use crate::event::{Layout, Mechanism, Outcome, StopReason};
 use crate::experiment::metric::Metric;
 use crate::measure::*;
 use crate::plan::{Plan, Require};
@@ -153,6 +153,7 @@ fn run() -> MeasuredRun {
         faults: IndexMap::new(),
         workloads: IndexMap::from([("orders".to_owned(), orders)]),
         links: IndexMap::new(),
+        topology: Layout::default(),
         nodes: IndexMap::new(),
         service: None,
         milestones: Vec::new(),

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brownout::clock::Moment;
-use brownout::event::{Access, Applied, Attempt, Hit, LinkCounters, Mechanism, Milestone, Outcome, Proof, StopReason};
+use brownout::event::{
+    Access, Applied, Attempt, Hit, Layout, LayoutLink, LayoutNode, LinkCounters, Mechanism, Milestone, Outcome, Proof,
+    StopReason,
+};
 use brownout::measure::*;
 use brownout::plan::{PLAN_SCHEMA, Phases, Plan, Require, RunPlan, System};
 use brownout::report::{Host, Manifest, Report};
@@ -190,6 +193,10 @@ pub(crate) fn hostile() -> Report {
         run.faults.insert(EVIL.into(), fault);
         let states = run.nodes.shift_remove("db-a").unwrap();
         run.nodes.insert(EVIL.into(), states);
+        let node = run.topology.nodes.shift_remove("db-a").unwrap();
+        let labels = ["zone", "region", "role"].map(|label| (label.to_owned(), EVIL.to_owned()));
+        run.topology.nodes.insert(EVIL.into(), LayoutNode { labels: labels.into(), ..node });
+        run.topology.links.insert(EVIL.into(), LayoutLink { from: EVIL.into(), to: "db-b".into() });
     }
     for line in &mut verdict.lines {
         line.variant = format!("{}{EVIL}", line.variant);
@@ -433,6 +440,7 @@ fn run(name: &str, policy: Policy) -> MeasuredRun {
         faults: IndexMap::from([("cut".into(), fault)]),
         workloads: IndexMap::from([("orders".into(), figures)]),
         links: links_of(&links, sent),
+        topology: topology(),
         nodes: IndexMap::from([
             ("gateway".into(), vec![state(0, 1, "ready", Some("gateway"))]),
             (
@@ -454,6 +462,24 @@ fn run(name: &str, policy: Policy) -> MeasuredRun {
         notes: vec![(Moment(PROMOTED + 3 * MS), "db-b took over as primary, incarnation 2".into())],
         inconclusive: Vec::new(),
     }
+}
+
+/// Two nodes in two zones behind a gateway in a third.
+fn topology() -> Layout {
+    let node = |(name, kind, labels): (&str, &str, &[(&str, &str)])| {
+        let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        (name.to_owned(), LayoutNode { kind: kind.to_owned(), labels })
+    };
+    let nodes = [
+        ("gateway", "lab", &[("zone", "3"), ("role", "gateway")][..]),
+        ("db-a", "lab", &[("zone", "1"), ("role", "primary")]),
+        ("db-b", "lab", &[("zone", "2"), ("role", "standby")]),
+        ("orders", "workload", &[]),
+    ];
+    let link =
+        |(from, to): (&str, &str)| (format!("{from}-{to}"), LayoutLink { from: from.to_owned(), to: to.to_owned() });
+    let links = [("gateway", "db-a"), ("gateway", "db-b"), ("db-a", "db-b"), ("db-b", "db-a"), ("orders", "gateway")];
+    Layout { nodes: nodes.map(node).into(), links: links.map(link).into() }
 }
 
 fn state(at: u64, incarnation: u64, state: &str, role: Option<&str>) -> NodeState {

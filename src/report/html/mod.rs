@@ -17,6 +17,7 @@ mod scale;
 mod series;
 mod summary;
 mod table;
+mod topology;
 mod windows;
 
 use askama::Template;
@@ -67,6 +68,7 @@ struct Page<'a> {
     outages: Vec<Table>,
     faults: Table,
     links: Table,
+    topologies: Vec<Topology>,
     lanes: Vec<Lanes>,
     samples: Vec<Sample>,
     consistency: Option<Table>,
@@ -86,6 +88,13 @@ struct Charts {
     workload: String,
     rows: Vec<Row>,
     /// The same figures, a table each variant.
+    tables: Vec<Table>,
+}
+
+/// Who took part in runs that had the same nodes and links.
+struct Topology {
+    variants: String,
+    svg: Option<String>,
     tables: Vec<Table>,
 }
 
@@ -151,6 +160,7 @@ impl<'a> Page<'a> {
                 .collect(),
             faults: outages::faults(report),
             links: machinery::links(report),
+            topologies: topologies(&runs),
             lanes: runs.iter().filter_map(lanes).collect(),
             samples: runs.iter().flat_map(|run| operations::samples(run)).collect(),
             consistency: evidence::consistency(report),
@@ -168,6 +178,33 @@ impl<'a> Page<'a> {
             failovers,
         }
     }
+}
+
+/// One diagram for all runs that had the same nodes and links, and whose faults hit the same of them.
+fn topologies(runs: &[&MeasuredRun]) -> Vec<Topology> {
+    let same = |a: &MeasuredRun, b: &MeasuredRun| a.topology == b.topology && hit_alike(a, b);
+    let mut groups: Vec<Vec<&MeasuredRun>> = Vec::new();
+    for run in runs.iter().filter(|run| !run.topology.nodes.is_empty()) {
+        match groups.iter_mut().find(|group| same(group[0], run)) {
+            Some(group) => group.push(run),
+            None => groups.push(vec![run]),
+        }
+    }
+    let all = groups.len() == 1;
+    let topology = |group: Vec<&MeasuredRun>| {
+        let names: Vec<&str> = group.iter().map(|run| variant_name(&run.variant)).collect();
+        let variants = if all { String::new() } else { names.join(", ") };
+        Topology { variants, svg: topology::diagram(group[0]), tables: topology::tables(group[0]) }
+    };
+    groups.into_iter().map(topology).collect()
+}
+
+/// Whether faults hit the same links and nodes; the places differ with each run's ports.
+fn hit_alike(a: &MeasuredRun, b: &MeasuredRun) -> bool {
+    fn hits(run: &MeasuredRun) -> impl Iterator<Item = (&String, &[String], &[String])> {
+        run.faults.iter().map(|(name, fault)| (name, &*fault.hit.links, &*fault.hit.nodes))
+    }
+    hits(a).eq(hits(b))
 }
 
 const fn class(verdict: Word) -> &'static str {
