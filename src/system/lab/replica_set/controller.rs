@@ -235,7 +235,7 @@ impl Controller {
         let Election { term, since } = *election;
         let promised: Vec<(Id, Beat)> =
             self.beats().filter(|(id, beat)| beat.term == term && !self.suspect(*id)).collect();
-        if promised.len() < self.record.members.blocking() {
+        if promised.len() < self.settings.commit.blocking(self.record.members) {
             return;
         }
         let rank = |beat: &Beat| (beat.last.term, beat.last.index);

@@ -78,21 +78,16 @@ impl Members {
         self.0 == 0
     }
 
-    /// So many must have a write before it is acknowledged: W.
+    /// The least that is more than half of them.
     pub fn majority(self) -> usize {
         self.len() / 2 + 1
     }
 
-    /// Any so many include one of every majority: N - W + 1.
-    pub fn blocking(self) -> usize {
-        self.len() - self.majority() + 1
-    }
-
-    /// The greatest value that a majority has reached: of index, of moment.
-    pub fn reached<T: Ord>(self, value: impl Fn(Id) -> T) -> Option<T> {
+    /// The greatest value that so many of them have reached: of index, of moment.
+    pub fn reached<T: Ord>(self, enough: usize, value: impl Fn(Id) -> T) -> Option<T> {
         let mut values: Vec<T> = self.iter().map(value).collect();
         values.sort_unstable_by(|a, b| b.cmp(a));
-        if self.is_empty() { None } else { values.into_iter().nth(self.majority() - 1) }
+        values.into_iter().nth(enough.checked_sub(1)?)
     }
 }
 
@@ -125,22 +120,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_blocks_meets_every_majority() {
-        for count in 1..=9 {
-            let members = Members::first(count);
-            assert!(members.majority() + members.blocking() > count);
-            assert!(members.majority() + members.blocking() - 1 == count, "and no more than needed are asked");
-        }
-        assert_eq!((Members::first(4).majority(), Members::first(4).blocking()), (3, 2));
-    }
-
-    #[test]
-    fn a_majority_has_reached_the_middle_value() {
+    fn a_majority_has_reached_the_middle_value_and_all_have_reached_the_least() {
         let index = |id: Id| [9, 4, 7, 2][id.index()];
-        assert_eq!(Members::first(4).reached(index), Some(4));
-        assert_eq!(Members::first(3).reached(index), Some(7));
-        assert_eq!(Members::first(1).reached(index), Some(9));
-        assert_eq!(Members::default().reached(index), None, "nobody is no majority of nobody");
+        let by_majority = |members: Members| members.reached(members.majority(), index);
+        assert_eq!(by_majority(Members::first(4)), Some(4));
+        assert_eq!(by_majority(Members::first(3)), Some(7));
+        assert_eq!(by_majority(Members::first(1)), Some(9));
+        assert_eq!(by_majority(Members::default()), None, "nobody is no majority of nobody");
+        assert_eq!(Members::first(4).reached(4, index), Some(2));
+        assert_eq!(Members::default().reached(0, index), None);
     }
 
     #[test]

@@ -14,11 +14,12 @@
 //! a time, and acts on nothing that a majority of the ring does not have. So there is one line of records, each term has
 //! one primary, and a leader that was replaced without knowing can say nothing new.
 //!
-//! **Why no acknowledged write is lost.** A write is acknowledged once a majority W of the N members has it on disk. A
-//! primary is chosen among N - W + 1 members that have promised to take nothing of an older term any more. Any so many
-//! include one of every majority, so one of them has the write, and the one whose journal ends newest, by term and
-//! then by number, has it too: an entry of a later term stands only behind everything that was acknowledged before that
-//! term began. For that last step a primary counts nothing as committed before the first entry of its own term is.
+//! **Why no acknowledged write is lost.** A write is acknowledged once W of the N members have it on disk: a majority,
+//! or with [`Commit::All`] every one. A primary is chosen among N - W + 1 members that have promised to take nothing of
+//! an older term any more. Any so many include one of every W, so one of them has the write, and the one whose journal
+//! ends newest, by term and then by number, has it too: an entry of a later term stands only behind everything that was
+//! acknowledged before that term began. For that last step a primary counts nothing as committed before the first entry
+//! of its own term is.
 //!
 //! **Why nobody reads what is outdated.** With every answer a member promises its primary to follow nobody else for a
 //! while; it counts from the answer, the primary from its own question before, so the primary's count ends first (clocks
@@ -27,11 +28,12 @@
 //! comes back from a kill has forgotten whom it was bound to, and waits as long as it can have been.
 //!
 //! **Why members can change.** The record gets a target. The primary brings the new members up to date; from one moment
-//! on it needs a majority of the target *too*, for every write and every lease, and once a majority of the target has all
-//! that was ever acknowledged it says so, about this version of the record. Only then the ring makes the target the
-//! members. Before, elections ask the old members, who have everything; after, the new ones, who have it as well. It works
-//! even when the old members have lost their majority, as long as N - W + 1 of them could elect a primary: it
-//! acknowledges nothing until the target is recorded.
+//! on it needs W of the target *too*, for every write and every lease, and once W of the target have all that was ever
+//! acknowledged it says so, about this version of the record. Only then the ring makes the target the members. Before,
+//! elections ask the old members, who have everything; after, the new ones, who have it as well. It works even when no W
+//! of the old members are left, as long as N - W + 1 of them could elect a primary: it acknowledges nothing until the
+//! target is recorded. With [`Commit::All`] that is how a lost member is ejected, and how it is let in again once it has
+//! everything.
 //!
 //! **Why a restarted primary does no harm.** What it had granted and was granted was in memory. A node is primary of a
 //! term once; after a start it says that it has given up, and is elected anew, perhaps itself.

@@ -22,7 +22,7 @@ pub(super) struct Primary {
     begun: u64,
     committed: u64,
     followers: BTreeMap<Id, Follower>,
-    /// From this commit on a majority of the target is needed too, for every write and every lease.
+    /// From this commit on enough of the target are needed too, for every write and every lease.
     joint: Option<u64>,
     leaving: Option<(Departure, Moment)>,
     tickets: u64,
@@ -101,7 +101,7 @@ impl Primary {
         self.followers.keys().copied()
     }
 
-    /// Whether a majority keeps from following anybody else.
+    /// Whether enough of the members keep from following anybody else.
     pub(super) fn licensed(&self, now: Moment) -> bool {
         !self.settings.fencing || self.lease_until().is_some_and(|until| now < until)
     }
@@ -182,7 +182,7 @@ impl Primary {
         self.commit(store.last().index);
     }
 
-    /// From the moment when every new member has caught up, the target's majority is needed as well.
+    /// From the moment when every new member has caught up, the target is needed as well.
     pub(super) fn join(&mut self, now: Moment) {
         let Some(target) = self.record.target.filter(|_| self.joint.is_none()) else { return };
         let new = target.except(self.record.members);
@@ -193,9 +193,9 @@ impl Primary {
         }
     }
 
-    /// Whether everything that was ever acknowledged is with a majority of the target, and always will be.
+    /// Whether everything that was ever acknowledged is with enough of the target, and always will be.
     pub(super) fn joined(&self) -> bool {
-        let agreed = self.record.target.and_then(|target| target.reached(|id| self.agreed(id)));
+        let agreed = self.record.target.and_then(|target| self.reached(target, |id| self.agreed(id)));
         self.joint.is_some_and(|from| agreed >= Some(from))
     }
 
@@ -203,10 +203,10 @@ impl Primary {
     pub(super) fn commit(&mut self, last: u64) {
         let reached = match self.settings.commit {
             Commit::Async => last,
-            Commit::Quorum => {
-                let mut reached = self.record.members.reached(|id| self.agreed(id).min(last));
+            Commit::Quorum | Commit::All => {
+                let mut reached = self.reached(self.record.members, |id| self.agreed(id).min(last));
                 if let (Some(_), Some(target)) = (self.joint, self.record.target) {
-                    reached = reached.min(target.reached(|id| self.agreed(id).min(last)));
+                    reached = reached.min(self.reached(target, |id| self.agreed(id).min(last)));
                 }
                 reached.unwrap_or_default()
             }
@@ -221,7 +221,7 @@ impl Primary {
         if id == self.me { u64::MAX } else { self.followers.get(&id).map_or(0, |follower| follower.agreed) }
     }
 
-    /// Until when a majority of everybody who counts follows nobody else.
+    /// Until when enough of everybody who counts follow nobody else.
     fn lease_until(&self) -> Option<Moment> {
         let until = self.lease_of(self.record.members)?;
         match self.record.target.filter(|_| self.joint.is_some()) {
@@ -236,6 +236,11 @@ impl Primary {
             Some(follower) => follower.heard.map(|heard| heard + self.settings.lease()),
             None => None,
         };
-        members.reached(end).flatten()
+        self.reached(members, end).flatten()
+    }
+
+    /// The greatest value that enough of these have reached.
+    fn reached<T: Ord>(&self, members: Members, value: impl Fn(Id) -> T) -> Option<T> {
+        members.reached(self.settings.commit.enough(members), value)
     }
 }

@@ -185,7 +185,7 @@ impl Seat {
         let turn = (u64::from(self.me.0) + self.disk.term) % self.seats.len() as u64;
         match &self.part {
             Part::Leader(leader) => {
-                let heard = self.seats.reached(|id| match id == self.me {
+                let heard = self.seats.reached(self.seats.majority(), |id| match id == self.me {
                     true => Moment(u64::MAX),
                     false => leader.heard[id.index()],
                 });

@@ -2,13 +2,33 @@
 
 use std::time::Duration;
 
+use super::members::Members;
+
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// Once a majority of the members has it, the primary included.
     Quorum,
+    /// Once every member has it: any one of them can be primary next. A member that is lost holds up everything until
+    /// it is taken out.
+    All,
     /// Once the primary has it. Broken on purpose.
     Async,
+}
+
+impl Commit {
+    /// So many of the members must have a write before it is acknowledged, and be bound to the primary: W.
+    pub fn enough(self, members: Members) -> usize {
+        match self {
+            Commit::Quorum | Commit::Async => members.majority(),
+            Commit::All => members.len(),
+        }
+    }
+
+    /// Any so many members include one of every W: N - W + 1. An election asks them.
+    pub fn blocking(self, members: Members) -> usize {
+        members.len() - self.enough(members) + 1
+    }
 }
 
 /// The settings of one set; every node of it has the same.
@@ -79,5 +99,23 @@ impl Settings {
             copies: 4,
             least: 2,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_asked_in_an_election_meets_everybody_whom_a_commit_took() {
+        for count in 1..=9 {
+            let members = Members::first(count);
+            for commit in [Commit::Quorum, Commit::All] {
+                let both = commit.enough(members) + commit.blocking(members);
+                assert_eq!(both, count + 1, "{commit:?}: they meet, and no more than needed are asked");
+            }
+        }
+        let four = Members::first(4);
+        assert_eq!([Commit::Quorum, Commit::All].map(|commit| commit.blocking(four)), [2, 1]);
     }
 }

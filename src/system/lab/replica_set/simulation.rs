@@ -604,12 +604,23 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn nothing_acknowledged_is_lost_one_primary_serves_a_term_and_the_set_serves_again() {
+    holds(settings(Commit::Quorum, true), seeds(), 200);
+}
+
+/// A set that waits for every copy is down until a lost one is ejected, so it acknowledges less.
+#[test]
+fn a_set_that_needs_every_copy_ejects_lost_ones_and_loses_nothing_either() {
+    let settings = Settings { rebuild_after: ms(50), least: 1, ..settings(Commit::All, true) };
+    holds(settings, seeds(), 50);
+}
+
+fn holds(settings: Settings, seeds: std::ops::Range<u64>, least: usize) {
     let (mut failovers, mut rebuilds) = (0, 0);
-    let outcomes = simulate(settings(Commit::Quorum, true), seeds());
+    let outcomes = simulate(settings, seeds);
     for (seed, outcome) in &outcomes {
         assert!(!outcome.broken(), "SEED={seed} shows it again: {outcome:?}");
         assert!(outcome.serves_at_the_end, "SEED={seed} shows it again: {outcome:?}");
-        assert!(outcome.acknowledged > 200, "SEED={seed} shows it again: {outcome:?}");
+        assert!(outcome.acknowledged > least, "SEED={seed} shows it again: {outcome:?}");
         failovers += outcome.failovers;
         rebuilds += outcome.rebuilds;
     }
