@@ -14,6 +14,7 @@
 //! 5. Put a [`LabKind`] into [`registry::LABS`]. Faults, checks, plan, report and `brownout lab` know it from then on.
 
 pub mod body;
+pub mod compute;
 pub mod detector;
 pub mod fleet;
 pub mod gateway;

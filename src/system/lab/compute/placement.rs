@@ -1,0 +1,267 @@
+//! Which compute node runs the engine. Pure, told the time.
+//!
+//! Whoever leads the control ring decides, and keeps nothing on disk: the epoch that it gives an engine is higher than
+//! any that a node tells of, and storage serves only the highest epoch that it has heard of. Two leaders may thus each
+//! place an engine, and one of the two is refused by storage: no write of it is ever acknowledged.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Moment;
+use crate::system::lab::detector::Detector;
+
+/// The node that is to run the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Its number among the compute nodes.
+    pub node: usize,
+    /// Raised with every move.
+    pub epoch: u64,
+}
+
+/// What a compute node tells of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The newest assignment that it knows of.
+    pub known: Option<Assignment>,
+    /// Whether it has room for the engine beside what else it runs.
+    pub room: bool,
+    /// Whether it serves under the newest assignment that it knows of.
+    pub serving: bool,
+}
+
+/// Something that the world is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The node with the engine is suspect.
+    Detected(usize),
+    /// The engine is to move here.
+    Decided(usize),
+    /// The engine has no node to move to: none that is well has room.
+    Waits,
+    /// It serves here from now on.
+    Redirected(usize),
+}
+
+/// What the placement of one engine is decided from.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    watched: Vec<Watched>,
+    assigned: Option<Assignment>,
+    /// Until then it listens, so that it does not move what runs well.
+    listens_until: Moment,
+    route: Option<usize>,
+    waits: bool,
+    leaves: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    detector: Detector,
+    report: Option<Report>,
+}
+
+impl Placement {
+    /// A leader that begins: it gives each of `nodes` its full time to be heard.
+    pub fn new(nodes: usize, detect_after: Duration, now: Moment) -> Placement {
+        let watched = Watched { detector: Detector::new(detect_after, now), report: None };
+        Placement {
+            watched: vec![watched; nodes],
+            assigned: None,
+            listens_until: now + detect_after,
+            route: None,
+            waits: false,
+            leaves: false,
+        }
+    }
+
+    /// Who is to run the engine, told to every node.
+    pub fn assigned(&self) -> Option<Assignment> {
+        self.assigned
+    }
+
+    /// Who serves, as far as is known.
+    pub fn route(&self) -> Option<Assignment> {
+        self.assigned.filter(|assigned| self.route == Some(assigned.node) && !self.suspect(assigned.node))
+    }
+
+    /// Whether the engine waits for a node with room.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// The engine is to move in good order: its node is to be maintained.
+    pub fn leave(&mut self, now: Moment) -> Vec<Happening> {
+        self.leaves = true;
+        self.consider(now)
+    }
+
+    /// A node answered.
+    pub fn heard(&mut self, from: usize, report: Report, now: Moment) -> Vec<Happening> {
+        self.watched[from].detector.heard(now);
+        self.watched[from].report = Some(report);
+        if report.known.map(|known| known.epoch) > self.assigned.map(|assigned| assigned.epoch) {
+            // Another leader decided it before us.
+            (self.assigned, self.route) = (report.known, None);
+        }
+        let mut happenings = self.consider(now);
+        let serves = report.serving && report.known == self.assigned && self.assigned.is_some_and(|it| it.node == from);
+        if serves && self.route != Some(from) {
+            self.route = Some(from);
+            happenings.push(Happening::Redirected(from));
+        }
+        happenings
+    }
+
+    /// Time passed. To be called at [`deadline`](Self::deadline).
+    pub fn tick(&mut self, now: Moment) -> Vec<Happening> {
+        let mut happenings = Vec::new();
+        for (node, watched) in self.watched.iter_mut().enumerate() {
+            if watched.detector.tick(now) && self.assigned.is_some_and(|assigned| assigned.node == node) {
+                happenings.push(Happening::Detected(node));
+            }
+        }
+        happenings.extend(self.consider(now));
+        happenings
+    }
+
+    /// When something may have to be decided although nothing is heard.
+    pub fn deadline(&self) -> Option<Moment> {
+        let well = self.watched.iter().filter(|watched| !watched.detector.suspect());
+        let first = self.assigned.is_none().then_some(self.listens_until);
+        well.map(|watched| watched.detector.deadline()).chain(first).min()
+    }
+
+    /// Moves the engine if it has to move and there is somewhere to go.
+    fn consider(&mut self, now: Moment) -> Vec<Happening> {
+        let stays = match self.assigned {
+            None => now < self.listens_until && !self.watched.iter().all(|watched| watched.report.is_some()),
+            Some(assigned) => !self.suspect(assigned.node) && !self.leaves,
+        };
+        if stays {
+            self.waits = false;
+            return Vec::new();
+        }
+        let from = self.assigned.map(|assigned| assigned.node);
+        let fit = |node: &usize| {
+            let watched = &self.watched[*node];
+            Some(*node) != from && !watched.detector.suspect() && watched.report.is_some_and(|report| report.room)
+        };
+        let Some(node) = (0..self.watched.len()).find(fit) else {
+            return if std::mem::replace(&mut self.waits, true) { Vec::new() } else { vec![Happening::Waits] };
+        };
+        let epoch = self.assigned.map_or(0, |assigned| assigned.epoch) + 1;
+        self.assigned = Some(Assignment { node, epoch });
+        (self.route, self.waits, self.leaves) = (None, false, false);
+        // It has its full time to begin.
+        self.watched[node].detector.heard(now);
+        vec![Happening::Decided(node)]
+    }
+
+    fn suspect(&self, node: usize) -> bool {
+        self.watched[node].detector.suspect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(300);
+
+    const fn at(ms: u64) -> Moment {
+        Moment::from_millis(ms)
+    }
+
+    const fn idle(known: Option<Assignment>) -> Report {
+        Report { known, room: true, serving: false }
+    }
+
+    const fn on(node: usize, epoch: u64) -> Option<Assignment> {
+        Some(Assignment { node, epoch })
+    }
+
+    /// Two nodes, the engine on the first.
+    fn running() -> Placement {
+        let mut placement = Placement::new(2, LIMIT, at(0));
+        assert_eq!(placement.heard(0, idle(None), at(1)), []);
+        assert_eq!(placement.heard(1, idle(None), at(2)), [Happening::Decided(0)], "once all were heard");
+        assert_eq!(placement.route(), None);
+        let serving = Report { known: on(0, 1), room: false, serving: true };
+        assert_eq!(placement.heard(0, serving, at(3)), [Happening::Redirected(0)]);
+        assert_eq!(placement.heard(0, serving, at(4)), [], "told once");
+        assert_eq!(placement.route(), on(0, 1));
+        placement
+    }
+
+    #[test]
+    fn an_engine_moves_to_a_node_with_room_when_its_own_is_lost() {
+        let mut placement = running();
+        placement.heard(1, idle(on(0, 1)), at(300));
+        assert_eq!(placement.deadline(), Some(at(304)));
+        assert_eq!(placement.tick(at(304)), [Happening::Detected(0), Happening::Decided(1)]);
+        assert_eq!((placement.assigned(), placement.route()), (on(1, 2), None));
+        let serving = Report { known: on(1, 2), room: false, serving: true };
+        assert_eq!(placement.heard(1, serving, at(350)), [Happening::Redirected(1)]);
+    }
+
+    #[test]
+    fn with_no_room_anywhere_it_waits_and_says_so_once() {
+        let mut placement = running();
+        let full = Report { room: false, ..idle(on(0, 1)) };
+        placement.heard(1, full, at(300));
+        assert_eq!(placement.tick(at(304)), [Happening::Detected(0), Happening::Waits]);
+        assert_eq!(placement.heard(1, full, at(310)), []);
+        assert!(placement.waits());
+        assert_eq!(placement.heard(1, idle(on(0, 1)), at(320)), [Happening::Decided(1)], "somebody made room");
+        assert!(!placement.waits());
+    }
+
+    #[test]
+    fn its_own_node_takes_it_back_while_it_waits() {
+        let mut placement = running();
+        placement.heard(1, Report { room: false, ..idle(on(0, 1)) }, at(300));
+        placement.tick(at(304));
+        let serving = Report { known: on(0, 1), room: false, serving: true };
+        placement.heard(0, serving, at(320));
+        assert!(!placement.waits());
+        assert_eq!(placement.route(), on(0, 1));
+    }
+
+    #[test]
+    fn a_new_leader_leaves_an_engine_where_it_is() {
+        let mut placement = Placement::new(2, LIMIT, at(0));
+        let serving = Report { known: on(1, 7), room: false, serving: true };
+        assert_eq!(placement.heard(1, serving, at(5)), [Happening::Redirected(1)]);
+        assert_eq!(placement.heard(0, idle(on(1, 7)), at(6)), []);
+        assert_eq!(placement.tick(at(299)), []);
+        assert_eq!(placement.assigned(), on(1, 7));
+    }
+
+    #[test]
+    fn an_assignment_of_the_past_takes_nothing_back() {
+        let mut placement = running();
+        placement.heard(1, idle(on(0, 1)), at(300));
+        placement.tick(at(304));
+        // The former node has not heard of the move yet.
+        let old = Report { known: on(0, 1), room: false, serving: true };
+        assert_eq!(placement.heard(0, old, at(330)), []);
+        assert_eq!((placement.assigned(), placement.route()), (on(1, 2), None));
+    }
+
+    #[test]
+    fn maintenance_moves_it_in_good_order() {
+        let mut placement = running();
+        assert_eq!(placement.leave(at(10)), [Happening::Decided(1)]);
+        assert_eq!(placement.assigned(), on(1, 2));
+    }
+
+    #[test]
+    fn whoever_is_never_heard_does_not_hold_up_the_first_placement() {
+        let mut placement = Placement::new(2, LIMIT, at(0));
+        placement.heard(1, idle(None), at(250));
+        assert_eq!(placement.tick(at(299)), []);
+        assert_eq!(placement.tick(at(300)), [Happening::Decided(1)]);
+    }
+}
