@@ -43,6 +43,31 @@ fn managed_sql_control_ring() {
 }
 
 #[test]
+fn managed_sql_compute_moves() {
+    holds(|| Case::experiment("experiments/managed-sql/compute-moves.yaml"));
+}
+
+#[test]
+fn managed_sql_storage_copies() {
+    holds(|| Case::experiment("experiments/managed-sql/storage-copies.yaml"));
+}
+
+#[test]
+fn managed_sql_free_capacity() {
+    holds(|| Case::experiment("experiments/managed-sql/free-capacity.yaml"));
+}
+
+#[test]
+fn managed_sql_old_engine() {
+    holds(|| Case::experiment("experiments/managed-sql/old-engine.yaml"));
+}
+
+#[test]
+fn managed_sql_remote_zone_lost() {
+    holds(|| Case::experiment("experiments/managed-sql/remote-zone-lost.yaml"));
+}
+
+#[test]
 fn managed_sql_failovers() {
     holds(|| Case::experiment("experiments/managed-sql/failovers.yaml"));
 }

@@ -10,11 +10,20 @@ use serde_json::Value;
 
 /// A set with local storage, whose users try again.
 fn local_storage(params: &str, faults: &str, rest: &str) -> String {
+    lab("managed-sql/local-storage", params, faults, rest)
+}
+
+/// An engine with remote storage, whose users try again.
+fn remote_storage(params: &str, faults: &str, rest: &str) -> String {
+    lab("managed-sql/remote-storage", params, faults, rest)
+}
+
+fn lab(name: &str, params: &str, faults: &str, rest: &str) -> String {
     format!(
         "
 name: set
 hypothesis: The set keeps its promises.
-system: {{ lab: {{ managed-sql/local-storage: {{ {params} }} }} }}
+system: {{ lab: {{ {name}: {{ {params} }} }} }}
 workloads:
   orders:
     to: gateway
@@ -115,4 +124,39 @@ fn a_client_that_never_asks_again_never_follows() {
 #[test]
 fn a_machine_that_was_replaced_and_is_not_fenced_serves_beside_its_successor() {
     broken("experiments/regions/failover.yaml", "fencing=off", "✘ stragglers.success_rate");
+}
+
+/// C12, with remote storage: the engine starts anew where it is, and a second order is refused with the time left.
+#[test]
+fn an_engine_apart_from_its_storage_starts_anew_on_the_spot_as_well() {
+    let faults = "{ drill: { failover: simulated }, again: { at: 2s, failover: simulated } }";
+    let engine = remote_storage("", faults, "expect: [ orders.success_rate == 100% ]");
+    let ran = Case::text(&engine).run().exits(5);
+    let ran = ran.says("the engine of compute-1 starts anew on the spot").says("at most one failover is granted in 15");
+    let run = &ran.report()["runs"][0];
+    assert_eq!(incarnations(run, "compute-1"), [1, 2], "{:#}", run["nodes"]["compute-1"]);
+    for node in ["compute-2", "storage-1", "storage-2", "storage-3"] {
+        assert_eq!(incarnations(run, node), [1], "{node} was not concerned");
+    }
+    assert_eq!(run["workloads"]["orders"]["consistency"]["lost"], 0);
+}
+
+/// C17: what an engine waits for is told, and a move that has nowhere to go is refused.
+#[test]
+fn an_engine_without_room_elsewhere_waits_and_says_for_what() {
+    let faults = "{ drill: { failover: planned }, lost: { at: 1s, for: 2s, kill: { nodes: compute-1 } } }";
+    let ran = Case::text(&remote_storage("room: off", faults, "expect: [ orders.success_rate == 100% ]")).run();
+    let why = "no other compute node that is well has free capacity";
+    ran.exits(5).says(&format!("refused: {why}")).says(&format!("the engine waits: {why}"));
+}
+
+/// C3, broken on purpose: storage that acknowledges what only one copy has loses it with that copy.
+#[test]
+fn storage_that_does_not_wait_for_its_copies_loses_writes() {
+    let faults = "{ lost: { for: 3s, kill: { nodes: storage-1 } } }";
+    for (commit, lost) in [("all", "== 0"), ("async", "> 0")] {
+        let params = format!("redundancy: zone, zone_latency: 30ms, commit: {commit}");
+        let expect = format!("expect: [ orders.lost {lost} ]");
+        Case::text(&remote_storage(&params, faults, &expect)).run().exits(0);
+    }
 }

@@ -180,9 +180,13 @@ async fn push<K: Keeper>(keeper: &K, intent: K::Intent, key: &str, body: &[u8]) 
     if item.contains('\n') {
         return text(StatusCode::BAD_REQUEST, "an item is one line\n");
     }
-    let change = Change::Push { key: key.to_owned(), item: item.to_owned() };
-    let pushed = keeper.take(intent, |_| Step { change: Some(change), rests_on: 0, answer: () });
-    when_confirmed(keeper, intent, pushed, |()| text(StatusCode::OK, Bytes::new())).await
+    make(keeper, intent, Change::Push { key: key.to_owned(), item: item.to_owned() }).await
+}
+
+/// Makes a change and says so once it is confirmed.
+pub async fn make<K: Keeper>(keeper: &K, intent: K::Intent, change: Change) -> Response<Bytes> {
+    let made = keeper.take(intent, |_| Step { change: Some(change), rests_on: 0, answer: () });
+    when_confirmed(keeper, intent, made, |()| text(StatusCode::OK, Bytes::new())).await
 }
 
 /// Answers once what was accepted is confirmed, or says that it never will be.

@@ -1,8 +1,9 @@
 //! Which compute node runs the engine. Pure, told the time.
 //!
-//! Whoever leads the control ring decides, and keeps nothing on disk: the epoch that it gives an engine is higher than
-//! any that a node tells of, and storage serves only the highest epoch that it has heard of. Two leaders may thus each
-//! place an engine, and one of the two is refused by storage: no write of it is ever acknowledged.
+//! Whoever leads the control ring decides, and keeps nothing on disk. The epoch that it gives an engine is higher than
+//! any that a node tells of, and begins with its term of the ring, so that no two leaders give the same. Storage serves
+//! only the highest epoch that it has heard of: two leaders may each place an engine, and one of the two is refused, so
+//! that no write of it is ever acknowledged.
 
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub struct Report {
     pub serving: bool,
 }
 
+/// The place of a leader's term of the ring in the epochs that it gives.
+const TERM_SHIFT: u32 = 20;
+
 /// Something that the world is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happening {
@@ -47,6 +51,8 @@ pub enum Happening {
 /// What the placement of one engine is decided from.
 #[derive(Clone, Debug)]
 pub struct Placement {
+    /// The leader's term of the ring.
+    term: u64,
     watched: Vec<Watched>,
     assigned: Option<Assignment>,
     /// Until then it listens, so that it does not move what runs well.
@@ -63,10 +69,11 @@ struct Watched {
 }
 
 impl Placement {
-    /// A leader that begins: it gives each of `nodes` its full time to be heard.
-    pub fn new(nodes: usize, detect_after: Duration, now: Moment) -> Placement {
+    /// A leader that begins in this term of the ring: it gives each of `nodes` its full time to be heard.
+    pub fn new(term: u64, nodes: usize, detect_after: Duration, now: Moment) -> Placement {
         let watched = Watched { detector: Detector::new(detect_after, now), report: None };
         Placement {
+            term,
             watched: vec![watched; nodes],
             assigned: None,
             listens_until: now + detect_after,
@@ -83,7 +90,12 @@ impl Placement {
 
     /// Who serves, as far as is known.
     pub fn route(&self) -> Option<Assignment> {
-        self.assigned.filter(|assigned| self.route == Some(assigned.node) && !self.suspect(assigned.node))
+        self.assigned.filter(|assigned| self.route == Some(assigned.node))
+    }
+
+    /// Whether routers are to be told the [`route`](Self::route): a leader that has not heard yet who serves has no say.
+    pub fn directs(&self) -> bool {
+        self.route().is_some() || self.assigned.is_some_and(|assigned| assigned.epoch >> TERM_SHIFT == self.term)
     }
 
     /// Whether the engine waits for a node with room.
@@ -91,10 +103,18 @@ impl Placement {
         self.waits
     }
 
-    /// The engine is to move in good order: its node is to be maintained.
-    pub fn leave(&mut self, now: Moment) -> Vec<Happening> {
+    /// The engine is to move in good order, as its node is to be maintained. None if it has nowhere to go.
+    pub fn leave(&mut self, now: Moment) -> Option<Vec<Happening>> {
+        self.free()?;
         self.leaves = true;
-        self.consider(now)
+        Some(self.consider(now))
+    }
+
+    /// The engine is to start anew, where it is.
+    pub fn restart(&mut self) -> Vec<Happening> {
+        let Some(Assignment { node, .. }) = self.assigned.filter(|_| !self.replaced()) else { return Vec::new() };
+        self.assign(node);
+        vec![Happening::Decided(node)]
     }
 
     /// A node answered.
@@ -110,6 +130,8 @@ impl Placement {
         if serves && self.route != Some(from) {
             self.route = Some(from);
             happenings.push(Happening::Redirected(from));
+        } else if !serves && self.route == Some(from) {
+            self.route = None;
         }
         happenings
     }
@@ -119,6 +141,7 @@ impl Placement {
         let mut happenings = Vec::new();
         for (node, watched) in self.watched.iter_mut().enumerate() {
             if watched.detector.tick(now) && self.assigned.is_some_and(|assigned| assigned.node == node) {
+                self.route = None;
                 happenings.push(Happening::Detected(node));
             }
         }
@@ -139,24 +162,39 @@ impl Placement {
             None => now < self.listens_until && !self.watched.iter().all(|watched| watched.report.is_some()),
             Some(assigned) => !self.suspect(assigned.node) && !self.leaves,
         };
-        if stays {
+        if stays || self.replaced() {
             self.waits = false;
             return Vec::new();
         }
-        let from = self.assigned.map(|assigned| assigned.node);
-        let fit = |node: &usize| {
-            let watched = &self.watched[*node];
-            Some(*node) != from && !watched.detector.suspect() && watched.report.is_some_and(|report| report.room)
-        };
-        let Some(node) = (0..self.watched.len()).find(fit) else {
+        let Some(node) = self.free() else {
             return if std::mem::replace(&mut self.waits, true) { Vec::new() } else { vec![Happening::Waits] };
         };
-        let epoch = self.assigned.map_or(0, |assigned| assigned.epoch) + 1;
-        self.assigned = Some(Assignment { node, epoch });
-        (self.route, self.waits, self.leaves) = (None, false, false);
+        self.assign(node);
         // It has its full time to begin.
         self.watched[node].detector.heard(now);
         vec![Happening::Decided(node)]
+    }
+
+    fn assign(&mut self, node: usize) {
+        let known = self.assigned.map_or(0, |assigned| assigned.epoch);
+        let epoch = known.max(self.term << TERM_SHIFT) + 1;
+        self.assigned = Some(Assignment { node, epoch });
+        (self.route, self.waits, self.leaves) = (None, false, false);
+    }
+
+    /// A node that is well and has room, other than the engine's.
+    fn free(&self) -> Option<usize> {
+        let from = self.assigned.map(|assigned| assigned.node);
+        let fit = |node: &usize| {
+            let watched = &self.watched[*node];
+            Some(*node) != from && !self.suspect(*node) && watched.report.is_some_and(|report| report.room)
+        };
+        (0..self.watched.len()).find(fit)
+    }
+
+    /// Whether a leader after us has decided something: then we decide nothing any more.
+    fn replaced(&self) -> bool {
+        self.assigned.is_some_and(|assigned| assigned.epoch >> TERM_SHIFT > self.term)
     }
 
     fn suspect(&self, node: usize) -> bool {
@@ -178,13 +216,14 @@ mod tests {
         Report { known, room: true, serving: false }
     }
 
-    const fn on(node: usize, epoch: u64) -> Option<Assignment> {
-        Some(Assignment { node, epoch })
+    /// The `number`-th epoch of the ring's first term.
+    const fn on(node: usize, number: u64) -> Option<Assignment> {
+        Some(Assignment { node, epoch: (1 << TERM_SHIFT) + number })
     }
 
     /// Two nodes, the engine on the first.
     fn running() -> Placement {
-        let mut placement = Placement::new(2, LIMIT, at(0));
+        let mut placement = Placement::new(1, 2, LIMIT, at(0));
         assert_eq!(placement.heard(0, idle(None), at(1)), []);
         assert_eq!(placement.heard(1, idle(None), at(2)), [Happening::Decided(0)], "once all were heard");
         assert_eq!(placement.route(), None);
@@ -231,12 +270,34 @@ mod tests {
 
     #[test]
     fn a_new_leader_leaves_an_engine_where_it_is() {
-        let mut placement = Placement::new(2, LIMIT, at(0));
+        let mut placement = Placement::new(2, 2, LIMIT, at(0));
+        assert!(!placement.directs());
         let serving = Report { known: on(1, 7), room: false, serving: true };
         assert_eq!(placement.heard(1, serving, at(5)), [Happening::Redirected(1)]);
         assert_eq!(placement.heard(0, idle(on(1, 7)), at(6)), []);
         assert_eq!(placement.tick(at(299)), []);
         assert_eq!(placement.assigned(), on(1, 7));
+        assert!(placement.directs());
+        // What it decides is newer than all that the leader before it can have decided.
+        placement.heard(0, idle(on(1, 7)), at(290));
+        placement.tick(at(305));
+        assert_eq!(placement.assigned(), Some(Assignment { node: 0, epoch: (2 << TERM_SHIFT) + 1 }));
+    }
+
+    #[test]
+    fn who_hears_of_a_later_leader_decides_nothing_any_more() {
+        let mut placement = running();
+        let later = Some(Assignment { node: 1, epoch: (3 << TERM_SHIFT) + 1 });
+        placement.heard(1, idle(later), at(10));
+        assert_eq!(placement.tick(at(400)), [Happening::Detected(1)]);
+        assert_eq!((placement.assigned(), placement.restart()), (later, vec![]));
+    }
+
+    #[test]
+    fn an_engine_that_starts_anew_stays_where_it_is_and_is_told_by_its_epoch() {
+        let mut placement = running();
+        assert_eq!(placement.restart(), [Happening::Decided(0)]);
+        assert_eq!((placement.assigned(), placement.route(), placement.directs()), (on(0, 2), None, true));
     }
 
     #[test]
@@ -253,13 +314,16 @@ mod tests {
     #[test]
     fn maintenance_moves_it_in_good_order() {
         let mut placement = running();
-        assert_eq!(placement.leave(at(10)), [Happening::Decided(1)]);
+        assert_eq!(placement.leave(at(10)), Some(vec![Happening::Decided(1)]));
         assert_eq!(placement.assigned(), on(1, 2));
+        assert_eq!(placement.leave(at(11)), None, "the other one has not said yet that it has room again");
+        placement.heard(0, idle(on(1, 2)), at(12));
+        assert_eq!(placement.leave(at(13)), Some(vec![Happening::Decided(0)]));
     }
 
     #[test]
     fn whoever_is_never_heard_does_not_hold_up_the_first_placement() {
-        let mut placement = Placement::new(2, LIMIT, at(0));
+        let mut placement = Placement::new(1, 2, LIMIT, at(0));
         placement.heard(1, idle(None), at(250));
         assert_eq!(placement.tick(at(299)), []);
         assert_eq!(placement.tick(at(300)), [Happening::Decided(1)]);

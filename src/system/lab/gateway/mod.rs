@@ -15,10 +15,12 @@ mod router;
 use serde::{Deserialize, Serialize};
 
 pub use front::{Front, FrontBody};
-pub use router::{Router, RouterBody};
+pub use router::{Router, RouterBody, request};
 
 /// The header by which a router tells a node which term a request is meant for.
 pub const TERM: &str = "x-term";
+/// The header by which an engine tells storage its epoch; routers pass it on.
+pub const EPOCH: &str = "x-epoch";
 /// The header of a request that only reads, so that a secondary will do.
 pub const READ_ONLY: &str = "x-read-only";
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use indexmap::IndexMap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{READ_ONLY, Route, TERM};
+use super::{EPOCH, READ_ONLY, Route, TERM};
 use crate::event::{Milestone, What};
 use crate::system::Teller;
 use crate::system::lab::host::{Host, Inside};
@@ -61,7 +62,7 @@ impl Router {
             "/health" => self.unavailable("nobody serves"),
             path if path.starts_with(INTERNAL) => reply(&body, |route: Route| self.follow(route)),
             path if head.headers.contains_key(READ_ONLY) => self.read(&upstreams, &head.method, path, body).await,
-            path => self.forward(&upstreams, &head.method, path, body).await,
+            _ => self.forward(&upstreams, &head, body).await,
         }
     }
 
@@ -71,6 +72,10 @@ impl Router {
         self.route.send_if_modified(|known| {
             let news = known.as_ref().is_none_or(|known| known.stamp <= route.stamp && *known != route);
             if news {
+                if known.is_none() {
+                    // With whom it finds first it is not connected *again*.
+                    self.reconnected.fetch_max(route.term, Ordering::Relaxed);
+                }
                 let before = known.as_ref().and_then(|known| known.writes.as_ref().map(|_| known.term));
                 redirected = route.writes.clone().filter(|_| before != Some(route.term));
                 *known = Some(route);
@@ -83,7 +88,8 @@ impl Router {
     }
 
     /// Reads and writes go to the one that the route names, and are let go of when another takes its place.
-    async fn forward(&self, upstreams: &Upstreams, method: &Method, path: &str, body: Bytes) -> Response<Bytes> {
+    async fn forward(&self, upstreams: &Upstreams, head: &Parts, body: Bytes) -> Response<Bytes> {
+        let (method, path, epoch) = (&head.method, head.uri.path(), head.headers.get(EPOCH));
         let mut route = self.route.subscribe();
         let Some((node, term)) = writes(&route.borrow_and_update()) else { return self.unavailable("nobody serves") };
         let Some(client) = upstreams.get(&node) else { return self.unavailable("the route names nobody here") };
@@ -92,7 +98,10 @@ impl Router {
             // Without a sender the router is gone, and this with it.
             let _ = route.wait_for(|now| !stays(now)).await;
         };
-        let Some(request) = request(method, path, body, Some((TERM, &term.to_string()))) else { return not_a_path() };
+        let term_text = term.to_string();
+        let epoch = epoch.and_then(|epoch| Some((EPOCH, epoch.to_str().ok()?)));
+        let headers = [(TERM, term_text.as_str())].into_iter().chain(epoch);
+        let Some(request) = request(method, path, body, headers) else { return not_a_path() };
         tokio::select! {
             answer = client.send(request) => match answer {
                 Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {
@@ -123,7 +132,7 @@ impl Router {
         let in_turn = (0..known.reads.len()).map(|next| &known.reads[(first + next) % known.reads.len()]);
         for node in in_turn.chain(known.writes.iter()) {
             let Some(client) = upstreams.get(node) else { continue };
-            let Some(request) = request(method, path, body.clone(), Some((READ_ONLY, "1"))) else {
+            let Some(request) = request(method, path, body.clone(), [(READ_ONLY, "1")]) else {
                 return not_a_path();
             };
             let lost = async {
@@ -158,17 +167,15 @@ fn writes(route: &Option<Route>) -> Option<(String, u64)> {
     Some((route.writes.clone()?, route.term))
 }
 
-/// A request to pass on, with a header of our own.
-pub(super) fn request(
+/// A request to pass on, with headers of our own; none if nothing can be sent to such a path.
+pub fn request<'a>(
     method: &Method,
     path: &str,
     body: Bytes,
-    header: Option<(&'static str, &str)>,
+    headers: impl IntoIterator<Item = (&'static str, &'a str)>,
 ) -> Option<Request<Bytes>> {
-    let mut request = Request::builder().method(method.clone()).uri(path);
-    if let Some((name, value)) = header {
-        request = request.header(name, value);
-    }
+    let request = Request::builder().method(method.clone()).uri(path);
+    let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
     request.body(body).ok()
 }
 
@@ -203,8 +210,7 @@ impl Body for RouterBody {
             teller: ground.teller,
             route: watch::Sender::new(None),
             fencing: self.fencing,
-            // With the primary that it finds first it is not connected *again*; that has the term 1.
-            reconnected: AtomicU64::new(1),
+            reconnected: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
         });
         self.live.set(&router);

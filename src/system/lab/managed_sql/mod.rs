@@ -1,3 +1,7 @@
-//! A managed SQL service, in the two ways in which it keeps its data.
+//! A managed SQL service, in the two ways in which it keeps its data; what both are made of stands here.
 
+pub mod cast;
+pub mod control;
 pub mod local_storage;
+pub mod node;
+pub mod remote_storage;

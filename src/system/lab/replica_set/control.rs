@@ -104,6 +104,13 @@ impl Control {
         granted
     }
 
+    /// A failover of what runs on top is ordered; it [is granted](Happening::Granted) once that is recorded.
+    pub fn order_elsewhere(&mut self, now: Moment) -> Option<Result<(), Refused>> {
+        let granted = self.controller.as_mut().map(|controller| controller.order_elsewhere(now));
+        self.follow_up(Vec::new(), now);
+        granted
+    }
+
     /// Carries decisions to the ring, and what the ring has settled to the decisions.
     fn follow_up(&mut self, mut happenings: Vec<Happening>, now: Moment) -> Vec<Happening> {
         if !self.seat.leads() {

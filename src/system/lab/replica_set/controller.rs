@@ -50,6 +50,8 @@ pub enum Happening {
     Rebuild(Members),
     /// These hold the copies from now on.
     Rebuilt(Members),
+    /// A failover that a user ordered is recorded.
+    Granted,
 }
 
 /// A failover that was ordered is refused.
@@ -172,17 +174,26 @@ impl Controller {
 
     /// A failover is ordered. It is granted once that is recorded, so that no other leader grants another too soon.
     pub fn order(&mut self, how: Departure, now: Moment) -> Result<(), Refused> {
+        // Users order restarts; a hand-over is the service's own maintenance.
+        self.grant(how == Departure::Restart, now)?;
+        self.asked = Some(how);
+        Ok(())
+    }
+
+    /// A failover that a user orders of what runs on top of the set: here it is only granted, as in [`order`](Self::order).
+    pub fn order_elsewhere(&mut self, now: Moment) -> Result<(), Refused> {
+        self.grant(true, now)
+    }
+
+    fn grant(&mut self, limited: bool, now: Moment) -> Result<(), Refused> {
         if self.proposed.is_some() || self.election.is_some() || self.errand.is_some() || self.route.is_none() {
             return Err(Refused::GoingOn);
         }
         let limit = self.settings.failover_limit;
-        // Users order restarts; a hand-over is the service's own maintenance.
-        let limited = how == Departure::Restart;
         if let Some(last) = self.record.ordered.filter(|last| limited && now < *last + limit) {
             return Err(Refused::TooSoon { limit, left: (last + limit).saturating_since(now) });
         }
         let ordered = if limited { Some(now) } else { self.record.ordered };
-        self.asked = Some(how);
         self.proposed = Some(Record { version: self.record.version + 1, ordered, ..self.record });
         Ok(())
     }
@@ -195,6 +206,9 @@ impl Controller {
             self.errand = Some(Resign { term: record.term, how });
         }
         let mut happenings = Vec::new();
+        if record.ordered != before.ordered {
+            happenings.push(Happening::Granted);
+        }
         if record.term != before.term {
             (self.election, self.errand, self.route) = (None, None, None);
             // It has its full time to begin.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::cast::Cast;
-use super::control::{ControlBody, ControlNode};
-use super::node::{NodeBody, Service};
-use super::params::settings;
+use super::params::{cast, settings};
 use super::{GATEWAY, NAME, READERS};
 use crate::plan::LabDescription;
 use crate::plan::fault::Failover;
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
+use crate::system::lab::managed_sql::cast::Cast;
+use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
+use crate::system::lab::managed_sql::node::{Kind, NodeBody, Service};
 use crate::system::lab::params::Resolved;
 use crate::system::lab::replica_set::Id;
 use crate::system::lab::replica_set::protocol::{Departure, Record};
@@ -31,7 +31,7 @@ impl LocalStorage {
     /// Binds every node's port; nothing works yet.
     pub fn bind(description: &LabDescription, teller: Teller) -> Result<LocalStorage, SystemError> {
         let params = Resolved(&description.params);
-        let (cast, settings) = (Arc::new(Cast::of(&params)), settings(&params));
+        let (cast, settings) = (Arc::new(cast(&params)), settings(&params));
         let service = Service { time: params.time("service_time"), workers: params.count("workers") as usize };
         let controls: Vec<Live<ControlNode>> = cast.controls.iter().map(|_| Live::default()).collect();
         let fronts: [Live<Front>; 2] = Default::default();
@@ -48,8 +48,8 @@ impl LocalStorage {
         };
         let body = |name: &str| -> Box<dyn Body> {
             if let Some(id) = number(&cast.nodes, name) {
-                let (me, cast, disk) = (Id(id as u8), Arc::clone(&cast), Disk::default());
-                return Box::new(NodeBody { me, cast, settings, service, disk, live: Live::default() });
+                let (me, cast, kind, disk) = (Id(id as u8), Arc::clone(&cast), Kind::Engine, Disk::default());
+                return Box::new(NodeBody { me, cast, kind, settings, service, disk, live: Live::default() });
             }
             if let Some(seat) = number(&cast.controls, name) {
                 let (me, disk) = (Id(seat as u8), RingDisk::new(Record::first(cast.copies)));

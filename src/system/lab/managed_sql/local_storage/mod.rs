@@ -9,10 +9,7 @@
 //!
 //! Everything that it decides is a [`replica_set`](crate::system::lab::replica_set)'s; here are its threads.
 
-pub mod cast;
-pub mod control;
 pub mod lab;
-pub mod node;
 pub mod params;
 
 use std::sync::Arc;
@@ -24,9 +21,9 @@ use crate::plan::{LabDescription, LabError};
 use crate::system::lab::params::Resolved;
 use crate::system::lab::{LabKind, hop, labels};
 
-use cast::Cast;
 pub use lab::LocalStorage;
 pub use params::PARAMS;
+use params::cast;
 
 /// The name of this lab.
 pub const NAME: &str = "managed-sql/local-storage";
@@ -50,7 +47,7 @@ pub const LAB: LabKind = LabKind {
     reason = "the signature of every lab's; no parameters of this one exclude each other"
 )]
 fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
-    let cast = Cast::of(params);
+    let cast = cast(params);
     let mut nodes = IndexMap::new();
     let mut add = |name: &str, zone: &str, role: &str| {
         nodes.insert(name.to_owned(), labels([("zone", zone), ("role", role)]));

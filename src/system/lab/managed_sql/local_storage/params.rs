@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::system::lab::managed_sql::cast::{Cast, names};
 use crate::system::lab::params::{Param, ParamKind, Resolved};
 use crate::system::lab::replica_set::{Commit, Settings};
 
@@ -116,4 +117,11 @@ pub(super) fn settings(params: &Resolved<'_>) -> Settings {
         copies: params.count("secondaries") as usize + 1,
         least: params.count("least_copies") as usize,
     }
+}
+
+/// Who takes part in it.
+pub(super) fn cast(params: &Resolved<'_>) -> Cast {
+    let copies = params.count("secondaries") + 1;
+    let nodes = [names("node", copies), names("spare", params.count("spares"))].concat();
+    Cast::new(nodes, copies as usize, Vec::new(), params)
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::system::lab::params::Resolved;
 use crate::system::lab::replica_set::Id;
 
+/// The router by which an engine reaches the primary copy, where it runs apart from the copies.
+pub const STORAGE: &str = "storage";
+
 /// The nodes of one lab, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cast {
@@ -12,9 +15,11 @@ pub struct Cast {
     pub nodes: Vec<String>,
     /// So many hold a copy at the start.
     pub copies: usize,
+    /// Those that can run the engine; nobody where it runs beside a copy.
+    pub computes: Vec<String>,
     /// The control ring.
     pub controls: Vec<String>,
-    /// The routers.
+    /// The routers of clients.
     pub routers: Vec<String>,
     /// So many zones they are spread over.
     zones: usize,
@@ -22,14 +27,18 @@ pub struct Cast {
     zone_latency: Duration,
 }
 
+/// `KIND-1` to `KIND-count`.
+pub fn names(kind: &str, count: u64) -> Vec<String> {
+    (1..=count).map(|n| format!("{kind}-{n}")).collect()
+}
+
 impl Cast {
-    /// From resolved parameters.
-    pub fn of(params: &Resolved<'_>) -> Cast {
-        let copies = params.count("secondaries") as usize + 1;
-        let names = |kind: &str, count: usize| (1..=count).map(|n| format!("{kind}-{n}")).collect::<Vec<_>>();
+    /// Nodes of which `copies` hold one at the start, with what any managed SQL has around them; from resolved parameters.
+    pub fn new(nodes: Vec<String>, copies: usize, computes: Vec<String>, params: &Resolved<'_>) -> Cast {
         Cast {
-            nodes: [names("node", copies), names("spare", params.count("spares") as usize)].concat(),
+            nodes,
             copies,
+            computes,
             controls: names("control", 3),
             routers: names("router", 2),
             zones: if params.word("redundancy") == "zone" { params.count("zones") as usize } else { 1 },
@@ -47,7 +56,7 @@ impl Cast {
         (index % self.zones + 1).to_string()
     }
 
-    /// What a message takes longer between these two of one kind.
+    /// What a message takes longer between the `from`-th of one kind and the `to`-th of the same or another.
     pub fn delay(&self, from: usize, to: usize) -> Duration {
         if from % self.zones == to % self.zones { Duration::ZERO } else { self.zone_latency }
     }

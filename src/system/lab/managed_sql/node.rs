@@ -15,14 +15,14 @@ use tokio::time::{sleep, sleep_until};
 use super::cast::Cast;
 use crate::clock::Moment;
 use crate::event::{Milestone, What};
-use crate::system::lab::gateway::{READ_ONLY, TERM};
+use crate::system::lab::gateway::{EPOCH, READ_ONLY, TERM};
 use crate::system::lab::host::{Host, Inside};
 use crate::system::lab::http::{Client, serve, text};
 use crate::system::lab::kv::{self, Accepted, Confirmation, Keeper, Step, stamp};
 use crate::system::lab::replica_set::protocol::{Append, Heartbeat, Install, Shipment, Shipped};
 use crate::system::lab::replica_set::replica::{Disk, Intent, Refusal, Role};
 use crate::system::lab::replica_set::{Id, Replica, Settings};
-use crate::system::lab::store::Store;
+use crate::system::lab::store::{Change, Store};
 use crate::system::lab::wire::{INTERNAL, ask, json, reply};
 use crate::system::lab::{Body, Ground, Live};
 use crate::system::{NodeState, Teller};
@@ -39,9 +39,47 @@ pub struct Service {
     pub workers: usize,
 }
 
+/// Where an engine that runs elsewhere writes its epoch before anything else.
+pub const ATTACH: &str = "/attach";
+/// The register of the newest engine's epoch. No path can name it, so no client can.
+const NEWEST_EPOCH: &str = " epoch";
+
+/// What nodes with copies are to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Engines, each beside its copy.
+    Engine,
+    /// Storage of an engine that runs elsewhere. An engine whose epoch is not the newest is refused unless that is
+    /// broken on purpose.
+    Storage {
+        /// Whether it is.
+        fencing: bool,
+    },
+}
+
+impl Kind {
+    /// The word in labels and events.
+    fn name(self, role: Role) -> &'static str {
+        match (self, role) {
+            (Kind::Engine, role) => role.name(),
+            (Kind::Storage { .. }, Role::Spare) => "ejected",
+            (Kind::Storage { .. }, _) => "storage",
+        }
+    }
+}
+
+/// As what a request came.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    intent: Intent,
+    /// The epoch of the engine that asks.
+    epoch: Option<u64>,
+}
+
 /// A node, alive.
 #[derive(Debug)]
 pub struct Node {
+    kind: Kind,
     me: Id,
     cast: Arc<Cast>,
     settings: Settings,
@@ -80,8 +118,8 @@ impl Node {
     }
 
     /// What it is now.
-    pub fn role(&self) -> Role {
-        self.lock().role(self.teller.now())
+    pub fn role(&self) -> &'static str {
+        self.kind.name(self.lock().role(self.teller.now()))
     }
 
     /// Raised at each start and promotion.
@@ -120,7 +158,7 @@ impl Node {
             self.deadline_moved.notify_one();
         }
         // A new term in the same place is no news to others.
-        if before.role.name() != after.role.name() || !knew_its_place {
+        if self.kind.name(before.role) != self.kind.name(after.role) || !knew_its_place {
             self.tell_role(after.role, incarnation);
         }
         if after.role == Role::Primary && before.role != Role::Primary && before.committed == 0 && after.term > 1 {
@@ -130,12 +168,18 @@ impl Node {
         done
     }
 
+    /// Whether an engine that asks is kept out, as another has been attached since.
+    fn fences(&self, store: &Store, epoch: Option<u64>) -> bool {
+        let newest = || store.register(NEWEST_EPOCH).and_then(|at| at.value.parse::<u64>().ok());
+        self.kind == Kind::Storage { fencing: true } && epoch < newest()
+    }
+
     fn tell_role(&self, role: Role, incarnation: u64) {
         self.teller.tell(What::Node {
             node: self.name().to_owned(),
             incarnation,
             state: NodeState::Ready.name().to_owned(),
-            role: Some(role.name().to_owned()),
+            role: Some(self.kind.name(role).to_owned()),
         });
     }
 
@@ -150,14 +194,20 @@ impl Node {
         if let Some(message) = path.strip_prefix(INTERNAL) {
             return self.answer_own(message, &body);
         }
-        let intent = intent(&head.headers);
+        let asked = asked(&head.headers);
         let worker = self.workers.acquire().await;
         if !self.service.time.is_zero() {
             sleep(self.service.time).await;
         }
         // It is free again while the write waits for others.
         drop(worker);
-        let mut answer = kv::answer(&*self, intent, head.method, path, body).await;
+        let mut answer = match (self.kind, path, asked.epoch) {
+            (Kind::Storage { .. }, ATTACH, Some(epoch)) => {
+                let change = Change::Put { key: NEWEST_EPOCH.to_owned(), value: epoch.to_string() };
+                kv::make(&*self, asked, change).await
+            }
+            _ => kv::answer(&*self, asked, head.method, path, body).await,
+        };
         stamp(&mut answer, self.name(), self.incarnation());
         answer
     }
@@ -221,13 +271,16 @@ impl Node {
 }
 
 impl Keeper for Node {
-    type Intent = Intent;
+    type Intent = Asked;
 
-    fn take<T>(&self, intent: Intent, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, kv::Refused> {
+    fn take<T>(&self, asked: Asked, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, kv::Refused> {
         self.with(|replica, now| {
-            replica.admits(intent, now).map_err(|refusal| Box::new(refuse(refusal)))?;
+            replica.admits(asked.intent, now).map_err(|refusal| Box::new(refuse(refusal)))?;
+            if self.fences(replica.store(), asked.epoch) {
+                return Err(Box::new(text(StatusCode::PRECONDITION_FAILED, "a newer engine is attached\n")));
+            }
             let Step { change, rests_on, answer } = act(replica.store());
-            let accepted = match (change, intent) {
+            let accepted = match (change, asked.intent) {
                 (Some(_), Intent::ReadOnly) => {
                     return Err(Box::new(text(StatusCode::FORBIDDEN, "this came to read only\n")));
                 }
@@ -238,8 +291,8 @@ impl Keeper for Node {
         })
     }
 
-    fn confirm(&self, intent: Intent, term: u64, index: u64) -> Confirmation {
-        self.lock().confirm(intent, term, index, self.teller.now())
+    fn confirm(&self, asked: Asked, term: u64, index: u64) -> Confirmation {
+        self.lock().confirm(asked.intent, term, index, self.teller.now())
     }
 
     fn progress(&self) -> watch::Receiver<()> {
@@ -247,11 +300,10 @@ impl Keeper for Node {
     }
 }
 
-fn intent(headers: &HeaderMap) -> Intent {
-    if headers.contains_key(READ_ONLY) {
-        return Intent::ReadOnly;
-    }
-    Intent::ReadWrite(headers.get(TERM).and_then(|term| term.to_str().ok()?.parse().ok()))
+fn asked(headers: &HeaderMap) -> Asked {
+    let number = |name: &str| headers.get(name).and_then(|number| number.to_str().ok()?.parse().ok());
+    let reads = headers.contains_key(READ_ONLY);
+    Asked { intent: if reads { Intent::ReadOnly } else { Intent::ReadWrite(number(TERM)) }, epoch: number(EPOCH) }
 }
 
 fn refuse(refusal: Refusal) -> Response<Bytes> {
@@ -269,6 +321,8 @@ pub struct NodeBody {
     pub me: Id,
     /// Who else there is.
     pub cast: Arc<Cast>,
+    /// What it is to the world.
+    pub kind: Kind,
     /// What is set.
     pub settings: Settings,
     /// How it serves.
@@ -285,6 +339,7 @@ impl Body for NodeBody {
         let others = others.map(|id| Ok((id, ground.hop(self.cast.node(id))?))).collect::<io::Result<Vec<_>>>()?;
         let now = ground.teller.now();
         let node = Arc::new(Node {
+            kind: self.kind,
             me: self.me,
             cast: Arc::clone(&self.cast),
             settings: self.settings,
@@ -311,7 +366,7 @@ impl Body for NodeBody {
     }
 
     fn role(&self) -> Option<&'static str> {
-        self.live.get().map(|node| node.role().name())
+        self.live.get().map(|node| node.role())
     }
 
     /// It knows its place once the control ring has told it.

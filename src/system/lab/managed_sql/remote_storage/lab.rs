@@ -1,0 +1,139 @@
+//! The lab as a whole: every body, and what users can order.
+
+use std::sync::Arc;
+
+use super::compute::ComputeBody;
+use super::params::{cast, engine, settings};
+use super::{GATEWAY, NAME};
+use crate::plan::LabDescription;
+use crate::plan::fault::Failover;
+use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
+use crate::system::lab::managed_sql::cast::{Cast, STORAGE};
+use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
+use crate::system::lab::managed_sql::node::{Kind, NodeBody, Service};
+use crate::system::lab::params::Resolved;
+use crate::system::lab::replica_set::Id;
+use crate::system::lab::replica_set::protocol::{Departure, Record};
+use crate::system::lab::replica_set::replica::Disk;
+use crate::system::lab::replica_set::ring::RingDisk;
+use crate::system::lab::{Body, Fleet, Lab, Live, Order, Refused};
+use crate::system::{NodeAct, SystemError, Teller};
+
+/// A copy works on a request for no modelled time of its own.
+const SERVICE: Service = Service { time: std::time::Duration::ZERO, workers: 1_024 };
+
+/// A running engine with its storage.
+#[derive(Debug)]
+pub struct RemoteStorage {
+    cast: Arc<Cast>,
+    fleet: Fleet,
+    controls: Vec<Live<ControlNode>>,
+    front: Live<Front>,
+}
+
+impl RemoteStorage {
+    /// Binds every node's port; nothing works yet.
+    pub fn bind(description: &LabDescription, teller: Teller) -> Result<RemoteStorage, SystemError> {
+        let params = Resolved(&description.params);
+        let (cast, settings, fencing) = (Arc::new(cast(&params)), settings(&params), params.on("fencing"));
+        let controls: Vec<Live<ControlNode>> = cast.controls.iter().map(|_| Live::default()).collect();
+        let front: Live<Front> = Live::default();
+        let number = |names: &[String], name: &str| names.iter().position(|other| other == name);
+        let body = |name: &str| -> Box<dyn Body> {
+            if let Some(id) = number(&cast.nodes, name) {
+                return Box::new(NodeBody {
+                    me: Id(id as u8),
+                    cast: Arc::clone(&cast),
+                    kind: Kind::Storage { fencing },
+                    settings,
+                    service: SERVICE,
+                    disk: Disk::default(),
+                    live: Live::default(),
+                });
+            }
+            if let Some(me) = number(&cast.computes, name) {
+                return Box::new(ComputeBody {
+                    me,
+                    cast: Arc::clone(&cast),
+                    settings: engine(&params),
+                    page_read: params.time("page_read"),
+                    room: me == 0 || params.on("room"),
+                    incarnation: 0,
+                    live: Live::default(),
+                });
+            }
+            if let Some(seat) = number(&cast.controls, name) {
+                let (me, disk) = (Id(seat as u8), RingDisk::new(Record::first(cast.copies)));
+                let live = controls[seat].clone();
+                return Box::new(ControlBody { me, cast: Arc::clone(&cast), settings, disk, live });
+            }
+            match name {
+                GATEWAY => Box::new(FrontBody {
+                    role: GATEWAY,
+                    read_only: false,
+                    routers: cast.routers.clone(),
+                    control: cast.controls.clone(),
+                    heartbeat: settings.heartbeat,
+                    patience: settings.detect_after(),
+                    incarnation: 0,
+                    live: front.clone(),
+                }),
+                STORAGE => Box::new(RouterBody::new(cast.nodes.clone(), settings.fencing, Live::default())),
+                _ => Box::new(RouterBody::new(cast.computes.clone(), fencing, Live::default())),
+            }
+        };
+        let fleet = Fleet::bind(description, body, teller)?;
+        Ok(RemoteStorage { cast, fleet, controls, front })
+    }
+
+    /// What the control node that leads says; refused where none does.
+    fn leader<T>(&self, ask: impl Fn(&ControlNode) -> Option<T>) -> Result<T, Refused> {
+        let nobody = || Refused::never("no control node leads: nothing can be ordered now");
+        self.controls.iter().filter_map(Live::get).find_map(|control| ask(&control)).ok_or_else(nobody)
+    }
+}
+
+impl Lab for RemoteStorage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    fn ready(&self) -> bool {
+        let settled = self.leader(ControlNode::settled).is_ok();
+        let engine_serves = self.leader(ControlNode::engine).is_ok_and(|(_, serves)| serves);
+        settled && engine_serves && self.front.get().is_some_and(|front| front.ready())
+    }
+
+    fn serving(&self) -> Vec<String> {
+        self.fleet.in_role("engine")
+    }
+
+    fn probed(&self) -> Vec<String> {
+        vec![GATEWAY.to_owned()]
+    }
+
+    fn order(&self, order: Order) -> Result<String, Refused> {
+        let Order::Failover(kind) = order;
+        let (engine, _) = self.leader(ControlNode::engine)?;
+        let compute = &self.cast.computes[engine];
+        match kind {
+            Failover::Planned => {
+                self.leader(|control| control.order(Departure::HandOver))??;
+                Ok(format!("the engine leaves {compute} for another compute node"))
+            }
+            Failover::Simulated => {
+                self.leader(|control| control.order(Departure::Restart))??;
+                Ok(format!("the engine of {compute} starts anew on the spot"))
+            }
+            Failover::Unplanned => {
+                let lost = self.fleet.apply(compute, NodeAct::Kill);
+                lost.map_err(|error| Refused::never(error.to_string()))?;
+                Ok(format!("{compute} is lost, and does not come back"))
+            }
+        }
+    }
+}
