@@ -193,7 +193,7 @@ mod tests {
     use crate::clock::RunClock;
     use crate::event::Event;
     use crate::system::lab::body::Live;
-    use crate::system::lab::{hop, labels};
+    use crate::system::lab::layout::Layout;
 
     /// Sleeps; its disk is a number that each start raises.
     #[derive(Debug, Default)]
@@ -225,15 +225,13 @@ mod tests {
     }
 
     fn fleet() -> (Fleet, LinkAddresses, Arc<Mutex<Vec<Event>>>) {
-        let description = LabDescription {
-            nodes: ["a", "b"].map(|name| (name.to_owned(), labels([("zone", "1")]))).into(),
-            links: [hop("a", "b")].into(),
-            ..LabDescription::default()
-        };
+        let mut layout = Layout::default();
+        ["a", "b"].into_iter().for_each(|name| layout.add(name, [("zone", "1")]));
+        layout.connect("a", ["b"]);
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&events);
         let teller = Teller::new(RunClock::start(), Arc::new(move |event| sink.lock().unwrap().push(event)));
-        let fleet = Fleet::bind(&description, |_| Box::<Sleeper>::default(), teller).unwrap();
+        let fleet = Fleet::bind(&layout.describe(), |_| Box::<Sleeper>::default(), teller).unwrap();
         let links = [("a-b".to_owned(), "127.0.0.1:1".parse().unwrap())].into();
         (fleet, links, events)
     }

@@ -4,9 +4,9 @@
 //! (`host`: one thread and runtime a node; `http`: the wire). To write one:
 //!
 //! 1. List what can be set on it: a table of [`Param`]s, each with its default, its range and a sentence.
-//! 2. Describe it from those alone: nodes with their labels (`zone` and `role`, `region` where there are several), a [`hop`] for each pair that
-//!    talks, the entries that clients use, who serves at the start, which failovers it can be ordered to make. Whoever
-//!    watches others comes after them.
+//! 2. Describe it from those alone: a [`Layout`] of nodes with their labels (`zone` and `role`, `region` where there are
+//!    several) and a hop for each pair that talks; the entries that clients use, who serves at the start, which failovers
+//!    it can be ordered to make. Whoever watches others comes after them.
 //! 3. Give each node a [`Body`]: [`launch`](Body::launch) starts a [`host::Host`] with what is on the disk,
 //!    [`ended`](Body::ended) takes the disk back. It dials others by [`Ground::hop`] only, and tells each new role as
 //!    an event.
@@ -21,6 +21,7 @@ pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod kv;
+pub mod layout;
 pub mod managed_sql;
 pub mod order;
 pub mod params;
@@ -36,15 +37,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use tokio::time::{Instant, sleep};
 
 use super::{NodeInfo, SystemError};
-use crate::plan::LabLink;
 use crate::system::dns::Dns;
 
 pub use body::{Body, Ground, Live};
 pub use fleet::Fleet;
+pub use layout::Layout;
 pub use order::{Order, Refused};
 pub use params::{Param, ParamKind};
 pub use registry::{LABS, LabKind, Labs};
@@ -94,14 +94,4 @@ pub async fn serves(lab: &dyn Lab) -> Result<(), SystemError> {
         sleep(Duration::from_millis(5)).await;
     }
     Ok(())
-}
-
-/// A map of labels from pairs.
-pub(crate) fn labels<const N: usize>(pairs: [(&str, &str); N]) -> IndexMap<String, String> {
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
-
-/// The hop from one node to another, by its name `FROM-TO`.
-pub(crate) fn hop(from: &str, to: &str) -> (String, LabLink) {
-    (format!("{from}-{to}"), LabLink { from: from.to_owned(), to: to.to_owned(), http: true })
 }

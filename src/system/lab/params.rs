@@ -1,5 +1,6 @@
 //! Parameters of a lab: name, default, range. One table feeds checking, defaults and reference.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -17,6 +18,45 @@ pub struct Param {
     pub kind: ParamKind,
     /// What it does, in a sentence.
     pub doc: &'static str,
+}
+
+impl Param {
+    /// One of these words; the first is the default.
+    pub const fn word(name: &'static str, words: &'static [&'static str], doc: &'static str) -> Param {
+        Param { name, kind: ParamKind::Word(words), doc }
+    }
+
+    /// `on` or `off`.
+    pub const fn switch(name: &'static str, default: bool, doc: &'static str) -> Param {
+        Param { name, kind: ParamKind::Switch(default), doc }
+    }
+
+    /// A whole number.
+    pub const fn count(name: &'static str, default: u64, range: RangeInclusive<u64>, doc: &'static str) -> Param {
+        let (min, max) = (*range.start(), *range.end());
+        Param { name, kind: ParamKind::Count { default, min, max }, doc }
+    }
+
+    /// A length of time; in a table most easily in [`ms`] or [`seconds`].
+    pub const fn time(
+        name: &'static str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+        doc: &'static str,
+    ) -> Param {
+        let (min, max) = (*range.start(), *range.end());
+        Param { name, kind: ParamKind::Time { default, min, max }, doc }
+    }
+}
+
+/// So many milliseconds.
+pub const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// So many seconds.
+pub const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 /// What a parameter may be, with its default.
@@ -173,18 +213,10 @@ mod tests {
     use super::*;
 
     const TABLE: &[Param] = &[
-        Param { name: "commit", kind: ParamKind::Word(&["sync", "async"]), doc: "" },
-        Param { name: "fencing", kind: ParamKind::Switch(true), doc: "" },
-        Param {
-            name: "beat",
-            kind: ParamKind::Time {
-                default: Duration::from_millis(100),
-                min: Duration::from_millis(10),
-                max: Duration::from_secs(1),
-            },
-            doc: "",
-        },
-        Param { name: "misses", kind: ParamKind::Count { default: 3, min: 2, max: 20 }, doc: "" },
+        Param::word("commit", &["sync", "async"], ""),
+        Param::switch("fencing", true, ""),
+        Param::time("beat", ms(100), ms(10)..=seconds(1), ""),
+        Param::count("misses", 3, 2..=20, ""),
     ];
 
     fn given(json: Value) -> IndexMap<String, Value> {

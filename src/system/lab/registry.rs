@@ -117,20 +117,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::system::lab::labels;
-    use crate::system::lab::params::ParamKind;
+    use crate::system::lab::Layout;
 
     /// Has as many nodes as it is told.
     const HERD: LabKind = LabKind {
         name: "herd",
         about: "",
         params: &[
-            Param { name: "heads", kind: ParamKind::Count { default: 2, min: 1, max: 9 }, doc: "" },
-            Param { name: "mood", kind: ParamKind::Word(&["calm", "wild"]), doc: "" },
+            Param::count("heads", 2, 1..=9, ""),
+            Param::word("mood", &["calm", "wild"], ""),
         ],
         describe: |params| {
-            let node = |index| (format!("head-{index}"), labels([("role", "head")]));
-            Ok(LabDescription { nodes: (1..=params.count("heads")).map(node).collect(), ..LabDescription::default() })
+            let mut layout = Layout::default();
+            (1..=params.count("heads")).for_each(|index| layout.add(&format!("head-{index}"), [("role", "head")]));
+            Ok(layout.describe())
         },
         bind: |_, _| unreachable!("only described"),
     };

@@ -46,6 +46,11 @@ impl Cast {
         }
     }
 
+    /// Those that can run the engine: nodes of its own, or those that hold the copies.
+    pub fn engines(&self) -> &[String] {
+        if self.computes.is_empty() { &self.nodes } else { &self.computes }
+    }
+
     /// The name of a node that can hold a copy.
     pub fn node(&self, id: Id) -> &str {
         &self.nodes[id.index()]

@@ -2,6 +2,8 @@
 
 pub mod cast;
 pub mod control;
+pub mod layout;
 pub mod local_storage;
 pub mod node;
+pub mod params;
 pub mod remote_storage;

@@ -23,7 +23,7 @@ pub use pair::Pair;
 pub use settings::{PARAMS, Settings};
 
 use super::params::Resolved;
-use super::{LabKind, hop, labels};
+use super::{LabKind, Layout};
 use crate::plan::fault::Failover;
 use crate::plan::{LabDescription, LabError};
 
@@ -54,18 +54,18 @@ pub const LAB: LabKind = LabKind {
     reason = "the signature of every lab's; no parameters of this one exclude each other"
 )]
 fn describe(_params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
-    let nodes = [
-        (NODE_A, labels([("zone", "1"), ("role", "primary")])),
-        (NODE_B, labels([("zone", "2"), ("role", "standby")])),
-        // A zone of its own: the loss of either data zone leaves somebody to decide.
-        (GATEWAY, labels([("zone", "3"), ("role", "gateway")])),
-    ];
+    let mut layout = Layout::default();
+    layout.add(NODE_A, [("zone", "1"), ("role", "primary")]);
+    layout.add(NODE_B, [("zone", "2"), ("role", "standby")]);
+    // A zone of its own: the loss of either data zone leaves somebody to decide.
+    layout.add(GATEWAY, [("zone", "3"), ("role", "gateway")]);
+    for dials in [GATEWAY, NODE_A, NODE_B] {
+        layout.connect(dials, [NODE_A, NODE_B]);
+    }
     Ok(LabDescription {
-        nodes: nodes.into_iter().map(|(name, labels)| (name.to_owned(), labels)).collect(),
-        links: [hop(GATEWAY, NODE_A), hop(GATEWAY, NODE_B), hop(NODE_A, NODE_B), hop(NODE_B, NODE_A)].into(),
         entries: [GATEWAY, NODE_A, NODE_B].map(str::to_owned).to_vec(),
         serving: vec![NODE_A.to_owned()],
         failovers: vec![Failover::Planned],
-        ..LabDescription::default()
+        ..layout.describe()
     })
 }

@@ -5,49 +5,40 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::system::lab::params::{Param, ParamKind, Resolved};
-
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use crate::system::lab::params::{Param, Resolved, ms, seconds};
 
 /// Every parameter with its default and range.
 pub const PARAMS: &[Param] = &[
-    Param {
-        name: "commit",
-        kind: ParamKind::Word(&["sync", "async"]),
-        doc: "When a write is acknowledged: once the standby has it, or at once.",
-    },
-    Param {
-        name: "heartbeat",
-        kind: ParamKind::Time { default: ms(100), min: ms(10), max: ms(10_000) },
-        doc: "How often the gateway asks each node whether it is well.",
-    },
-    Param {
-        name: "misses",
-        kind: ParamKind::Count { default: 3, min: 2, max: 20 },
-        doc: "So many heartbeats without an answer make a node suspect.",
-    },
-    Param {
-        name: "promotion",
-        kind: ParamKind::Time { default: ms(200), min: ms(0), max: ms(60_000) },
-        doc: "How long a standby takes to become primary.",
-    },
-    Param {
-        name: "fencing",
-        kind: ParamKind::Switch(true),
-        doc: "Whether a primary that was replaced stops acknowledging. Off is broken on purpose.",
-    },
-    Param {
-        name: "ship_every",
-        kind: ParamKind::Time { default: ms(50), min: ms(0), max: ms(10_000) },
-        doc: "With `commit: async`, how often writes are shipped to the standby: the data loss window.",
-    },
-    Param {
-        name: "service_time",
-        kind: ParamKind::Time { default: ms(0), min: ms(0), max: ms(10_000) },
-        doc: "How long a node works on each request, on top of what it really takes.",
-    },
+    Param::word(
+        "commit",
+        &["sync", "async"],
+        "When a write is acknowledged: once the standby has it, or at once.",
+    ),
+    Param::time(
+        "heartbeat",
+        ms(100),
+        ms(10)..=seconds(10),
+        "How often the gateway asks each node whether it is well.",
+    ),
+    Param::count("misses", 3, 2..=20, "So many heartbeats without an answer make a node suspect."),
+    Param::time("promotion", ms(200), ms(0)..=seconds(60), "How long a standby takes to become primary."),
+    Param::switch(
+        "fencing",
+        true,
+        "Whether a primary that was replaced stops acknowledging. Off is broken on purpose.",
+    ),
+    Param::time(
+        "ship_every",
+        ms(50),
+        ms(0)..=seconds(10),
+        "With `commit: async`, how often writes are shipped to the standby: the data loss window.",
+    ),
+    Param::time(
+        "service_time",
+        ms(0),
+        ms(0)..=seconds(10),
+        "How long a node works on each request, on top of what it really takes.",
+    ),
 ];
 
 /// When a write is acknowledged.

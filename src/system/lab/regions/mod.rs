@@ -32,7 +32,7 @@ pub use lab::VmRegions;
 pub use settings::{PARAMS, Settings};
 
 use super::params::Resolved;
-use super::{LabKind, hop, labels};
+use super::{LabKind, Layout};
 use crate::plan::fault::Failover;
 use crate::plan::{LabDescription, LabError, Name};
 use crate::system::dns::Dns;
@@ -80,38 +80,31 @@ fn region_of(machine: &str) -> &'static str {
     reason = "the signature of every lab's; no parameters of this one exclude each other"
 )]
 fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
-    let in_region =
-        |region: &str, role: &str| labels([("region", region), ("zone", &format!("{region}-1")), ("role", role)]);
-    let machines = REGIONS
-        .iter()
-        .map(|region| (machine_in(region), in_region(region, if *region == REGIONS[0] { "app" } else { "idle" })));
-    let others = [
-        (STORAGE_EAST, in_region(REGIONS[0], "account")),
-        (STORAGE_WEST, in_region(REGIONS[1], "copy")),
-        // Of no region that can be lost here.
-        (RECOVERY, in_region("provider", "recovery")),
-        (PROVIDER, in_region("provider", "provider")),
-    ];
-    let mut links = indexmap::IndexMap::from([
-        hop(STORAGE_EAST, STORAGE_WEST),
-        hop(PROVIDER, STORAGE_EAST),
-        hop(PROVIDER, STORAGE_WEST),
-        hop(PROVIDER, &machine_in(REGIONS[1])),
-        hop(&machine_in(REGIONS[0]), STORAGE_EAST),
-        hop(&machine_in(REGIONS[1]), STORAGE_WEST),
-    ]);
+    let mut layout = Layout::default();
+    let mut add = |name: &str, region: &str, role: &str| {
+        layout.add(name, [("region", region), ("zone", &format!("{region}-1")), ("role", role)]);
+    };
+    // Of no region that can be lost here.
+    add(PROVIDER, "provider", "provider");
+    add(RECOVERY, "provider", "recovery");
+    add(STORAGE_WEST, REGIONS[1], "copy");
+    add(STORAGE_EAST, REGIONS[0], "account");
     for region in REGIONS {
-        links.extend([hop(&machine_in(region), RECOVERY), hop(RECOVERY, &machine_in(region))]);
+        add(&machine_in(region), region, if region == REGIONS[0] { "app" } else { "idle" });
     }
-    let nodes: indexmap::IndexMap<_, _> =
-        others.map(|(name, labels)| (name.to_owned(), labels)).into_iter().rev().chain(machines).collect();
+    layout.connect(STORAGE_EAST, [STORAGE_WEST]);
+    layout.connect(PROVIDER, [STORAGE_EAST, STORAGE_WEST, &machine_in(REGIONS[1])]);
+    layout.connect(&machine_in(REGIONS[0]), [STORAGE_EAST]);
+    layout.connect(&machine_in(REGIONS[1]), [STORAGE_WEST]);
+    for machine in REGIONS.map(machine_in) {
+        layout.connect(&machine, [RECOVERY]);
+        layout.connect(RECOVERY, [machine]);
+    }
     let ttl = Span(Settings::of(params).ttl);
     let name = |to: &str, others: &[String]| Name { to: vec![to.to_owned()], others: others.to_vec(), ttl };
     let elsewhere: Vec<String> = REGIONS[1..].iter().map(|region| machine_in(region)).collect();
     Ok(LabDescription {
-        entries: nodes.keys().cloned().collect(),
-        nodes,
-        links,
+        entries: layout.names().cloned().collect(),
         serving: vec![machine_in(REGIONS[0]), STORAGE_EAST.to_owned()],
         failovers: vec![Failover::Planned, Failover::Simulated, Failover::Unplanned],
         names: [
@@ -119,7 +112,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
             (DISK.to_owned(), name(STORAGE_EAST, &[STORAGE_WEST.to_owned()])),
         ]
         .into(),
-        ..LabDescription::default()
+        ..layout.describe()
     })
 }
 

@@ -4,73 +4,73 @@ use std::time::Duration;
 
 use super::super::site_recovery::RecoverTo;
 use super::super::site_recovery::plan::Times;
-use crate::system::lab::params::{Param, ParamKind, Resolved};
+use crate::system::lab::params::{Param, Resolved, ms, seconds};
 
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
+/// A length of time of the real service: so many seconds, at most `max`.
+const fn real(name: &'static str, default: u64, max: u64, doc: &'static str) -> Param {
+    Param::time(name, seconds(default), seconds(0)..=seconds(max), doc)
 }
-
-const fn time(name: &'static str, default: u64, max: u64, doc: &'static str) -> Param {
-    Param { name, kind: ParamKind::Time { default: seconds(default), min: seconds(0), max: seconds(max) }, doc }
-}
-
-const DAY: u64 = 86_400;
 
 /// Every parameter with its default and range. Lengths of time are those of the real service; `time_scale` shortens them.
 pub const PARAMS: &[Param] = &[
-    Param {
-        name: "time_scale",
-        kind: ParamKind::Count { default: 60, min: 1, max: 3600 },
-        doc: "So many times faster than the real service: at 60 a minute is a second. 1 gives the real times.",
-    },
-    Param {
-        name: "storage",
-        kind: ParamKind::Word(&["geo", "local"]),
-        doc: "Whether the storage account has copies in the paired region, or in its own alone.",
-    },
-    Param {
-        name: "recover_to",
-        kind: ParamKind::Word(&["latest", "point", "app_consistent"]),
-        doc: "What a failover recovers to: all that has arrived, the newest recovery point, or the newest app-consistent one.",
-    },
-    time("replicate_every", 30, 3600, "How often the machine's writes are shipped to the recovery service."),
-    time("point_every", 300, DAY, "How often a crash-consistent recovery point is made."),
-    time("app_every", 3600, DAY, "How often an app-consistent recovery point is made."),
-    time("shut_down", 30, DAY, "The step of a planned failover that shuts the source down."),
-    time("machine", 120, DAY, "The step that makes the machine in the target region."),
-    time("disk", 30, DAY, "The step that attaches the disk, made of the recovery point."),
-    time("boot", 60, DAY, "The step that boots the machine."),
-    time("log", 60, DAY, "The step that recovers the application after a crash-consistent point."),
-    time("application", 30, DAY, "The step that starts the application."),
-    time("names", 10, DAY, "The step that remaps the names."),
-    time("geo_lag", 180, DAY, "How often each partition of the storage account is copied to the paired region."),
-    Param {
-        name: "torn_image",
-        kind: ParamKind::Word(&["fails", "boots"]),
-        doc: "What becomes of a machine made of an image whose parts are of several moments: nobody promises either.",
-    },
-    time(
+    Param::count(
+        "time_scale",
+        60,
+        1..=3_600,
+        "So many times faster than the real service: at 60 a minute is a second. 1 gives the real times.",
+    ),
+    Param::word(
+        "storage",
+        &["geo", "local"],
+        "Whether the storage account has copies in the paired region, or in its own alone.",
+    ),
+    Param::word(
+        "recover_to",
+        &["latest", "point", "app_consistent"],
+        "What a failover recovers to: all that has arrived, the newest recovery point, or the newest app-consistent one.",
+    ),
+    real("replicate_every", 30, HOUR, "How often the machine's writes are shipped to the recovery service."),
+    real("point_every", 300, DAY, "How often a crash-consistent recovery point is made."),
+    real("app_every", HOUR, DAY, "How often an app-consistent recovery point is made."),
+    real("shut_down", 30, DAY, "The step of a planned failover that shuts the source down."),
+    real("machine", 120, DAY, "The step that makes the machine in the target region."),
+    real("disk", 30, DAY, "The step that attaches the disk, made of the recovery point."),
+    real("boot", 60, DAY, "The step that boots the machine."),
+    real("log", 60, DAY, "The step that recovers the application after a crash-consistent point."),
+    real("application", 30, DAY, "The step that starts the application."),
+    real("names", 10, DAY, "The step that remaps the names."),
+    real("geo_lag", 180, DAY, "How often each partition of the storage account is copied to the paired region."),
+    Param::word(
+        "torn_image",
+        &["fails", "boots"],
+        "What becomes of a machine made of an image whose parts are of several moments: nobody promises either.",
+    ),
+    real(
         "declare_after",
-        3600,
+        HOUR,
         30 * DAY,
         "A region that is lost for so long is declared lost for good by the provider.",
     ),
-    time("ttl", 300, DAY, "How long an answer of DNS may be believed."),
-    Param {
-        name: "heartbeat",
-        kind: ParamKind::Time { default: Duration::from_millis(100), min: Duration::from_millis(10), max: seconds(10) },
-        doc: "How often the provider asks the storage of the first region whether it is well; not scaled.",
-    },
-    Param {
-        name: "isolation",
-        kind: ParamKind::Switch(true),
-        doc: "Whether a test failover is in a network of its own. Off is broken on purpose: the copy gets users.",
-    },
-    Param {
-        name: "fencing",
-        kind: ParamKind::Switch(true),
-        doc: "Whether a machine that comes back asks whether it is still the one. Off is broken on purpose.",
-    },
+    real("ttl", 300, DAY, "How long an answer of DNS may be believed."),
+    Param::time(
+        "heartbeat",
+        ms(100),
+        ms(10)..=seconds(10),
+        "How often the provider asks the storage of the first region whether it is well; not scaled.",
+    ),
+    Param::switch(
+        "isolation",
+        true,
+        "Whether a test failover is in a network of its own. Off is broken on purpose: the copy gets users.",
+    ),
+    Param::switch(
+        "fencing",
+        true,
+        "Whether a machine that comes back asks whether it is still the one. Off is broken on purpose.",
+    ),
 ];
 
 /// The parameters, typed and scaled.

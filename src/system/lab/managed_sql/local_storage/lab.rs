@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::params::{cast, settings};
-use super::{GATEWAY, NAME, READERS};
+use super::{NAME, READERS};
 use crate::plan::LabDescription;
 use crate::plan::fault::Failover;
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::Cast;
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
+use crate::system::lab::managed_sql::layout::GATEWAY;
 use crate::system::lab::managed_sql::node::{Kind, NodeBody, Service};
 use crate::system::lab::params::Resolved;
 use crate::system::lab::replica_set::Id;

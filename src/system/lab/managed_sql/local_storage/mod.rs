@@ -14,12 +14,11 @@ pub mod params;
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use crate::plan::fault::Failover;
 use crate::plan::{LabDescription, LabError};
+use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, surround};
 use crate::system::lab::params::Resolved;
-use crate::system::lab::{LabKind, hop, labels};
+use crate::system::lab::{LabKind, Layout};
 
 pub use lab::LocalStorage;
 pub use params::PARAMS;
@@ -28,8 +27,6 @@ use params::cast;
 /// The name of this lab.
 pub const NAME: &str = "managed-sql/local-storage";
 
-/// The address that clients keep.
-pub const GATEWAY: &str = "gateway";
 /// The address of those who only read.
 pub const READERS: &str = "readers";
 
@@ -47,50 +44,23 @@ pub const LAB: LabKind = LabKind {
     reason = "the signature of every lab's; no parameters of this one exclude each other"
 )]
 fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
-    let cast = cast(params);
-    let mut nodes = IndexMap::new();
-    let mut add = |name: &str, zone: &str, role: &str| {
-        nodes.insert(name.to_owned(), labels([("zone", zone), ("role", role)]));
-    };
+    let (cast, mut layout) = (cast(params), Layout::default());
     for (id, name) in cast.nodes.iter().enumerate() {
         let role = match id {
             0 => "primary",
             _ if id < cast.copies => "secondary",
             _ => "spare",
         };
-        add(name, &cast.zone(id), role);
+        add(&mut layout, &cast, name, id, role);
     }
-    for (index, name) in cast.controls.iter().enumerate() {
-        add(name, &cast.zone(index), "control");
-    }
-    for (index, name) in cast.routers.iter().enumerate() {
-        // The first router stands in another zone than the first primary.
-        add(name, &cast.zone(index + 1), "router");
-    }
-    // The region's own address: no zone takes it along.
-    add(READERS, "all", "readers");
-    add(GATEWAY, "all", "gateway");
-    let mut links = IndexMap::new();
-    let mut connect = |from: &str, to: &mut dyn Iterator<Item = &String>| {
-        links.extend(to.filter(|to| *to != from).map(|to| hop(from, to)));
-    };
-    connect(GATEWAY, &mut cast.routers.iter().chain(&cast.controls));
-    connect(READERS, &mut cast.routers.iter());
-    for router in &cast.routers {
-        connect(router, &mut cast.nodes.iter());
-    }
-    for control in &cast.controls {
-        connect(control, &mut cast.controls.iter().chain(&cast.nodes).chain(&cast.routers));
-    }
-    for node in &cast.nodes {
-        connect(node, &mut cast.nodes.iter());
-    }
+    surround(&mut layout, &cast);
+    add_address(&mut layout, READERS, READERS);
+    layout.connect(READERS, &cast.routers);
+    add_gateway(&mut layout, &cast);
     Ok(LabDescription {
-        nodes,
-        links,
         entries: [GATEWAY, READERS].map(str::to_owned).into_iter().chain(cast.nodes.iter().cloned()).collect(),
         serving: vec![cast.nodes[0].clone()],
         failovers: vec![Failover::Planned, Failover::Simulated, Failover::Unplanned],
-        ..LabDescription::default()
+        ..layout.describe()
     })
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::compute::ComputeBody;
 use super::params::{cast, engine, settings};
-use super::{GATEWAY, NAME};
+use super::NAME;
 use crate::plan::LabDescription;
 use crate::plan::fault::Failover;
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::{Cast, STORAGE};
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
+use crate::system::lab::managed_sql::layout::GATEWAY;
 use crate::system::lab::managed_sql::node::{Kind, NodeBody, Service};
 use crate::system::lab::params::Resolved;
 use crate::system::lab::replica_set::Id;

@@ -16,13 +16,12 @@ pub mod params;
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use crate::plan::fault::Failover;
 use crate::plan::{LabDescription, LabError};
 use crate::system::lab::managed_sql::cast::STORAGE;
+use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, surround};
 use crate::system::lab::params::Resolved;
-use crate::system::lab::{LabKind, hop, labels};
+use crate::system::lab::{LabKind, Layout};
 
 pub use lab::RemoteStorage;
 pub use params::PARAMS;
@@ -30,9 +29,6 @@ use params::cast;
 
 /// The name of this lab.
 pub const NAME: &str = "managed-sql/remote-storage";
-
-/// The address that clients keep.
-pub const GATEWAY: &str = "gateway";
 
 /// The lab.
 pub const LAB: LabKind = LabKind {
@@ -48,53 +44,24 @@ pub const LAB: LabKind = LabKind {
     reason = "the signature of every lab's; no parameters of this one exclude each other"
 )]
 fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
-    let cast = cast(params);
-    let mut nodes = IndexMap::new();
-    let mut add = |name: &str, zone: &str, role: &str| {
-        nodes.insert(name.to_owned(), labels([("zone", zone), ("role", role)]));
-    };
+    let (cast, mut layout) = (cast(params), Layout::default());
     for (index, name) in cast.nodes.iter().enumerate() {
-        add(name, &cast.zone(index), "storage");
+        add(&mut layout, &cast, name, index, "storage");
     }
     for (index, name) in cast.computes.iter().enumerate() {
-        add(name, &cast.zone(index), if index == 0 { "engine" } else { "spare" });
+        add(&mut layout, &cast, name, index, if index == 0 { "engine" } else { "spare" });
     }
-    for (index, name) in cast.controls.iter().enumerate() {
-        add(name, &cast.zone(index), "control");
+    surround(&mut layout, &cast);
+    add_address(&mut layout, STORAGE, "router");
+    layout.connect(STORAGE, &cast.nodes);
+    for dials in cast.computes.iter().chain(&cast.controls) {
+        layout.connect(dials, [STORAGE]);
     }
-    for (index, name) in cast.routers.iter().enumerate() {
-        // The first router stands in another zone than the first engine.
-        add(name, &cast.zone(index + 1), "router");
-    }
-    // The region's own addresses: no zone takes them along.
-    add(STORAGE, "all", "router");
-    add(GATEWAY, "all", "gateway");
-    let mut links = IndexMap::new();
-    let mut connect = |from: &str, to: &mut dyn Iterator<Item = &String>| {
-        links.extend(to.filter(|to| *to != from).map(|to| hop(from, to)));
-    };
-    let storage = STORAGE.to_owned();
-    connect(GATEWAY, &mut cast.routers.iter().chain(&cast.controls));
-    for router in &cast.routers {
-        connect(router, &mut cast.computes.iter());
-    }
-    for compute in &cast.computes {
-        connect(compute, &mut std::iter::once(&storage));
-    }
-    connect(STORAGE, &mut cast.nodes.iter());
-    for control in &cast.controls {
-        let watched = cast.nodes.iter().chain(&cast.computes);
-        connect(control, &mut cast.controls.iter().chain(watched).chain(&cast.routers).chain([&storage]));
-    }
-    for node in &cast.nodes {
-        connect(node, &mut cast.nodes.iter());
-    }
+    add_gateway(&mut layout, &cast);
     Ok(LabDescription {
-        nodes,
-        links,
         entries: std::iter::once(GATEWAY.to_owned()).chain(cast.computes.iter().cloned()).collect(),
         serving: vec![cast.computes[0].clone()],
         failovers: vec![Failover::Planned, Failover::Simulated, Failover::Unplanned],
-        ..LabDescription::default()
+        ..layout.describe()
     })
 }
