@@ -5,8 +5,7 @@
 mod golden;
 
 use brownout::experiment::{self, Overrides};
-use brownout::plan::fault::Failover;
-use brownout::plan::{LabCatalogue, LabDescription, LabError, LabLink, Plan};
+use brownout::plan::{Failover, LabCatalogue, LabDescription, LabError, LabLink, Order, Plan};
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -53,7 +52,7 @@ impl LabCatalogue for ManagedSql {
             links: IndexMap::from([link("gateway", "node-a"), link("gateway", "node-b"), link("node-a", "node-b")]),
             entries: vec!["gateway".to_owned()],
             serving: vec!["node-a".to_owned()],
-            failovers: vec![Failover::Simulated],
+            orders: vec![Order::Failover(Failover::Simulated)],
             names: Default::default(),
         })
     }

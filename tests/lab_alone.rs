@@ -206,7 +206,10 @@ fn labs_are_named_and_mistakes_are_told_all_at_once() {
     let pair = labs.lines().find(|line| line.starts_with("primary-standby ")).unwrap_or_else(|| panic!("{labs}"));
     assert!(code == Some(0) && pair.contains("  Two key-value nodes"), "{labs}");
     let (code, params) = said(&["primary-standby", "--params"]);
-    assert!(code == Some(0) && params.contains("--set misses=3") && params.contains("failovers   planned"), "{params}");
+    assert!(
+        code == Some(0) && params.contains("--set misses=3") && params.contains("orders   planned failover"),
+        "{params}"
+    );
     let unknown = "error: no lab is called `primary-stanby`; did you mean `primary-standby`?\n".to_owned();
     assert_eq!(said(&["primary-stanby"]), (Some(2), unknown));
     let wrong = ["primary-standby", "--set", "comit=sync", "--set", "misses=1", "--set", "fencing=false"];

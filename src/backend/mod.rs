@@ -111,7 +111,7 @@ impl LinkAction {
             | FaultKind::Restart(_)
             | FaultKind::StorageCopyDown { .. }
             | FaultKind::ControlNodeDown { .. }
-            | FaultKind::Failover(_)
+            | FaultKind::Order(_)
             | FaultKind::Action { .. } => return None,
         })
     }

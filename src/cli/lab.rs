@@ -12,7 +12,6 @@ use super::{Exit, chain, say, signals, write_stdout};
 use crate::drill::{Drill, Server, Status};
 use crate::experiment::nearest::nearest;
 use crate::plan::LabError;
-use crate::plan::fault::Failover;
 use crate::run::StopSwitch;
 use crate::system::lab::{LABS, LabKind, ParamKind};
 
@@ -173,9 +172,9 @@ fn about(kind: &LabKind) -> String {
         };
     }
     if let Ok(description) = kind.describe(&IndexMap::new()) {
-        let failovers: Vec<&str> = description.failovers.iter().copied().map(Failover::name).collect();
-        let failovers = if failovers.is_empty() { "none".to_owned() } else { failovers.join(", ") };
-        let _ = writeln!(text, "\n  entries     {}\n  failovers   {failovers}", description.entries.join(", "));
+        let orders: Vec<String> = description.orders.iter().map(ToString::to_string).collect();
+        let orders = if orders.is_empty() { "none".to_owned() } else { orders.join(", ") };
+        let _ = writeln!(text, "\n  entries  {}\n  orders   {orders}", description.entries.join(", "));
     }
     text
 }

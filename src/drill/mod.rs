@@ -21,11 +21,10 @@ use crate::backend::{Backend, BackendError, Choice, Injection, LinkAction, Targe
 use crate::clock::RunClock;
 use crate::event::{Event, What};
 use crate::permit::Permit;
-use crate::plan::LabDescription;
-use crate::plan::fault::Failover;
+use crate::plan::{LabDescription, Order};
 use crate::proxy::LinkSpec;
 use crate::seed::Seed;
-use crate::system::lab::{self, Lab, LabKind, Order, Refused};
+use crate::system::lab::{self, Lab, LabKind, Refused};
 use crate::system::{LinkAddresses, NodeAct, SystemError, Teller};
 
 pub use server::Server;
@@ -193,13 +192,13 @@ impl Drill {
         Ok(())
     }
 
-    /// Orders a failover; what the lab said.
-    pub async fn fail_over(self: &Arc<Drill>, kind: Failover) -> Result<String, Refused> {
+    /// Gives an order; what the lab said.
+    pub async fn order(self: &Arc<Drill>, order: Order) -> Result<String, Refused> {
         let drill = Arc::clone(self);
-        let answer = off(move || drill.lab.order(Order::Failover(kind))).await;
+        let answer = off(move || drill.lab.order(order)).await;
         self.note(match &answer {
             Ok(said) => said.clone(),
-            Err(refused) => format!("{} failover refused: {refused}", kind.name()),
+            Err(refused) => format!("{order} refused: {refused}"),
         });
         answer
     }

@@ -61,7 +61,7 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::drill::status::Line;
+    use crate::drill::status::{Line, Order};
 
     #[test]
     fn whatever_a_node_is_called_or_says_stays_text() {
@@ -85,7 +85,7 @@ mod tests {
             entries: IndexMap::from([(evil.to_owned(), evil.to_owned())]),
             nodes: vec![node],
             links: Vec::new(),
-            failovers: vec!["planned"],
+            orders: vec![Order { name: "planned failover".to_owned(), post: "/failover/planned".to_owned() }],
             events: vec![Line { at_ms: 5, text: evil.to_owned() }],
         };
         let page = render(&status);

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{Drill, DrillError, Hand, guard, page};
-use crate::plan::fault::Failover;
+use crate::plan::Order;
 use crate::system::SystemError;
 use crate::system::lab::Refused;
 use crate::system::lab::host::{Inside, Sockets};
@@ -63,18 +63,17 @@ async fn answer(drill: Arc<Drill>, request: Request<Bytes>) -> Response<Bytes> {
             }
             None => nothing(),
         },
-        (&Method::POST, ["failover", kind]) => {
-            let known = [Failover::Planned, Failover::Simulated, Failover::Unplanned];
-            match known.into_iter().find(|known| known.name() == *kind) {
-                Some(kind) => ordered(&request, drill.fail_over(kind).await),
-                None => nothing(),
-            }
-        }
-        (_, [""] | ["status.json"] | ["nodes", _, _] | ["failover", _]) => {
-            text(StatusCode::METHOD_NOT_ALLOWED, "GET shows, POST does\n")
-        }
-        _ => nothing(),
+        (_, [""] | ["status.json"] | ["nodes", _, _]) => not_so(),
+        (method, path) => match Order::ALL.into_iter().find(|order| order.path() == path.join("/")) {
+            Some(order) if method == Method::POST => ordered(&request, drill.order(order).await),
+            Some(_) => not_so(),
+            None => nothing(),
+        },
     }
+}
+
+fn not_so() -> Response<Bytes> {
+    text(StatusCode::METHOD_NOT_ALLOWED, "GET shows, POST does\n")
 }
 
 fn nothing() -> Response<Bytes> {

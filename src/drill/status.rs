@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Drill, client_link, lock};
 use crate::clock::Moment;
 use crate::event::{Event, What};
+use crate::plan;
 use crate::system::NodeInfo;
 
 /// A drill at a moment. Fields may be added; none changes its meaning.
@@ -30,8 +31,8 @@ pub struct Status {
     pub nodes: Vec<Node>,
     /// Its hops, in the order of its description.
     pub links: Vec<Link>,
-    /// The failovers that it can be ordered to make.
-    pub failovers: Vec<&'static str>,
+    /// What it can be asked to do.
+    pub orders: Vec<Order>,
     /// What happened last, the newest first.
     pub events: Vec<Line>,
 }
@@ -70,6 +71,15 @@ pub struct Link {
     pub address: Option<SocketAddr>,
 }
 
+/// Something that the lab can be asked to do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Order {
+    /// What, in words.
+    pub name: String,
+    /// The path to post to.
+    pub post: String,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
@@ -100,6 +110,7 @@ impl Status {
             to: link.to.clone(),
             address: links.get(name).copied(),
         };
+        let order = |order: &plan::Order| Order { name: order.to_string(), post: format!("/{}", order.path()) };
         Status {
             lab: kind.name,
             about: kind.about,
@@ -109,7 +120,7 @@ impl Status {
             entries: description.entries.iter().filter_map(entry).collect(),
             nodes: lab.fleet().nodes().into_iter().map(node).collect(),
             links: description.links.iter().map(link).collect(),
-            failovers: description.failovers.iter().map(|kind| kind.name()).collect(),
+            orders: description.orders.iter().map(order).collect(),
             events: lock(events).iter().rev().filter_map(line).collect(),
         }
     }

@@ -5,8 +5,8 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::fault::Failover;
 use super::names::Names;
+use super::order::Order;
 
 /// The built-in labs, as far as a plan needs them.
 pub trait LabCatalogue {
@@ -36,8 +36,8 @@ pub struct LabDescription {
     pub entries: Vec<String>,
     /// The nodes whose places serve operations when nothing is wrong, such as the primary; figures of a failover need them.
     pub serving: Vec<String>,
-    /// The failovers that it can be ordered to make.
-    pub failovers: Vec<Failover>,
+    /// What a user may ask of it.
+    pub orders: Vec<Order>,
     /// The names that a workload may use.
     pub names: Names,
 }

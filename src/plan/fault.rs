@@ -5,7 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::Action;
+use super::{Action, Order};
 use crate::units::{ByteRate, Bytes, Share, Span};
 
 /// One fault of the schedule.
@@ -141,29 +141,6 @@ pub enum Pick {
     All,
 }
 
-/// How a lab is made to move what serves to another place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Failover {
-    /// A hand-over in good order, as for maintenance.
-    Planned,
-    /// What the system's own API for drills does.
-    Simulated,
-    /// As if what serves had been lost.
-    Unplanned,
-}
-
-impl Failover {
-    /// The word in files and reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Failover::Planned => "planned",
-            Failover::Simulated => "simulated",
-            Failover::Unplanned => "unplanned",
-        }
-    }
-}
-
 /// The law of a random delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -287,8 +264,6 @@ pub enum FaultKind {
         /// How many.
         nodes: u64,
     },
-    /// The lab is ordered to fail over; in force until it serves again.
-    Failover(Failover),
     /// Something done outside the run, with its way back.
     Action {
         /// What.
@@ -297,6 +272,9 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undo: Option<Action>,
     },
+    /// What a user may ask of the lab's system; in force until it serves again.
+    #[serde(untagged)]
+    Order(Order),
 }
 
 impl FaultKind {
@@ -320,7 +298,7 @@ impl FaultKind {
             FaultKind::RegionDown { .. } => "region_down",
             FaultKind::StorageCopyDown { .. } => "storage_copy_down",
             FaultKind::ControlNodeDown { .. } => "control_node_down",
-            FaultKind::Failover(_) => "failover",
+            FaultKind::Order(order) => order.key(),
             FaultKind::Action { action: Action::Exec(_), .. } => "exec",
             FaultKind::Action { action: Action::Http { .. }, .. } => "http",
             FaultKind::Action { action: Action::Manual(_), .. } => "manual",
@@ -348,10 +326,7 @@ impl FaultKind {
 
     /// Whether it is over as soon as it has struck, or as soon as the system is ready again, where it has no `for`.
     pub const fn ends_by_itself(&self) -> bool {
-        matches!(
-            self,
-            FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Failover(_) | FaultKind::Action { .. }
-        )
+        matches!(self, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Order(_) | FaultKind::Action { .. })
     }
 }
 

@@ -322,7 +322,7 @@ impl Resolver<'_> {
             let lasts = match (&fault.kind, fault.hold) {
                 (_, Some(hold)) => hold.0,
                 (FaultKind::Restart(_), None) => restart_within.max(to_the_end),
-                (FaultKind::Failover(_), None) => FAILOVER_WITHIN.max(to_the_end),
+                (FaultKind::Order(_), None) => FAILOVER_WITHIN.max(to_the_end),
                 (_, None) => to_the_end,
             };
             fault.lease = Span(lasts.saturating_add(LEASE_MARGIN));
@@ -373,7 +373,7 @@ impl Resolver<'_> {
                         // Over at once, or as soon as the node is ready again: nobody can plan when.
                         (
                             Edge::Healed,
-                            Some((None, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Failover(_))),
+                            Some((None, FaultKind::Drop { .. } | FaultKind::Restart(_) | FaultKind::Order(_))),
                         ) => Some(Duration::ZERO),
                         (Edge::Healed, Some((None, _))) => {
                             let title = format!("`{}` is not healed before the end of the run", after.fault);

@@ -307,7 +307,7 @@ impl Page {
                     FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
                         add(format!("  {:8} {} ({name})", "kills", describe_loss(&fault.kind)));
                     }
-                    FaultKind::Failover(kind) => add(format!("  {:8} a {} failover ({name})", "orders", kind.name())),
+                    FaultKind::Order(order) => add(format!("  {:8} a {order} ({name})", "orders")),
                     FaultKind::Action { action, undo } => {
                         add(format!("  runs     {} ({name})", describe_action(action)));
                         add(match undo {
@@ -473,7 +473,7 @@ fn describe(fault: &Fault) -> String {
         FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
             format!("kills {}", describe_loss(&fault.kind))
         }
-        FaultKind::Failover(kind) => format!("orders a {} failover, until the lab serves again", kind.name()),
+        FaultKind::Order(order) => format!("orders a {order}, until the lab serves again"),
         FaultKind::Action { action, .. } => describe_action(action),
     };
     if fault.follow { format!("{what}, following") } else { what }

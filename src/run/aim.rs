@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use crate::backend::{LinkAction, Target};
 use crate::event::Hit;
-use crate::plan::Action;
-use crate::plan::fault::{
-    Direction, DnsEffect, DnsFault, Failover, Fault, FaultKind, Links, NodeFault, Pick, Selector,
-};
+use crate::plan::fault::{Direction, DnsEffect, DnsFault, Fault, FaultKind, Links, NodeFault, Pick, Selector};
+use crate::plan::{Action, Order};
 use crate::seed::Dice;
 use crate::system::NodeAct;
 use crate::topology::Topology;
@@ -39,8 +37,8 @@ pub(super) enum Aim {
         /// The nodes.
         nodes: Vec<String>,
     },
-    /// An order to the lab to move what serves.
-    Failover(Failover),
+    /// An order to the lab.
+    Order(Order),
     /// Something done to what names mean.
     Names {
         /// Which.
@@ -84,7 +82,7 @@ impl Aim {
                 }
                 Aim::Nodes { act: NodeAct::Kill, nodes: nodes.into_iter().map(str::to_owned).collect() }
             }
-            FaultKind::Failover(kind) => Aim::Failover(*kind),
+            FaultKind::Order(order) => Aim::Order(*order),
             FaultKind::Action { action, undo } => Aim::Action { action: action.clone(), undo: undo.clone() },
             FaultKind::Dns(fault) => Aim::names(topology, fault),
             on_links => {
@@ -111,7 +109,7 @@ impl Aim {
             Aim::Links { targets, .. } => targets.is_empty(),
             Aim::Nodes { nodes, .. } | Aim::Blackout { nodes, .. } => nodes.is_empty(),
             Aim::Names { names, .. } => names.is_empty(),
-            Aim::Failover(_) | Aim::Action { .. } => false,
+            Aim::Order(_) | Aim::Action { .. } => false,
         }
     }
 
@@ -126,7 +124,7 @@ impl Aim {
                 Hit { links: links(targets), nodes: nodes.clone(), places: places(nodes), ..Hit::default() }
             }
             Aim::Names { names, nodes, .. } => Hit { names: names.clone(), places: places(nodes), ..Hit::default() },
-            Aim::Failover(_) => {
+            Aim::Order(_) => {
                 let nodes = serving();
                 Hit { places: places(&nodes), nodes, ..Hit::default() }
             }
@@ -184,7 +182,7 @@ fn struck(kind: &FaultKind, topology: &Topology) -> (Vec<Target>, Vec<String>) {
         | FaultKind::RegionDown { .. }
         | FaultKind::StorageCopyDown { .. }
         | FaultKind::ControlNodeDown { .. }
-        | FaultKind::Failover(_)
+        | FaultKind::Order(_)
         | FaultKind::Action { .. } => (Vec::new(), Vec::new()),
     }
 }
@@ -209,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::experiment;
-    use crate::plan::{LabCatalogue, LabDescription, LabError, LabLink, Plan};
+    use crate::plan::{Failover, LabCatalogue, LabDescription, LabError, LabLink, Plan};
     use crate::seed::Seed;
 
     /// Three control nodes and two copies in two zones.
@@ -240,7 +238,7 @@ mod tests {
                 nodes: nodes.into_iter().map(node).collect(),
                 links: [hop("c1", "c2"), hop("c2", "c3"), hop("c1", "s1"), hop("c3", "s2")].into(),
                 entries: vec!["s2".to_owned()],
-                failovers: vec![Failover::Unplanned],
+                orders: vec![Order::Failover(Failover::Unplanned)],
                 ..LabDescription::default()
             })
         }

@@ -26,8 +26,8 @@ use crate::clock::Moment;
 use crate::event::{Hit, Mechanism, Proof, StopReason, What};
 use crate::experiment::interpolate::UnknownName;
 use crate::plan::Action;
-use crate::plan::fault::{Failover, Fault};
-use crate::system::lab::Order;
+use crate::plan::Order;
+use crate::plan::fault::Fault;
 use crate::system::{NodeAct, System, SystemError};
 
 /// How long the way back of an action may take; a lease is longer than its fault by more than that.
@@ -134,11 +134,11 @@ impl Running {
                     Err(error) => self.give_up(setup, name, &error.to_string()),
                 }
             }
-            Aim::Failover(kind) => {
+            Aim::Order(order) => {
                 let at = self.clock.now();
                 let (done, fault, system) = (self.done.clone(), name.to_owned(), self.system.clone());
                 let tell = move || drop(done.send(fault));
-                let doing = Doing::start(async move { ordered(&system, kind).await }, tell);
+                let doing = Doing::start(async move { ordered(&system, order).await }, tell);
                 self.in_force.insert(name.to_owned(), InForce::Action { undo: None, doing });
                 self.injected(setup, injecting, at, at, None, 0);
             }
@@ -370,9 +370,9 @@ impl Running {
     }
 }
 
-/// Orders a failover and waits until the lab serves again; whether it was done, and what the lab said.
-async fn ordered(system: &System, kind: Failover) -> (bool, String) {
-    match system.order(Order::Failover(kind)).await {
+/// Gives an order and waits until the lab serves again; whether it was done, and what the lab said.
+async fn ordered(system: &System, order: Order) -> (bool, String) {
+    match system.order(order).await {
         Ok(said) => {
             while !system.ready() {
                 sleep(LOOK_EVERY).await;

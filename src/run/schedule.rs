@@ -192,7 +192,7 @@ impl Schedule {
             (Some(hold), _) => Some(since + hold.0),
             (None, FaultKind::Drop { .. }) => Some(since),
             (None, FaultKind::Restart(_)) => Some(since + self.restart_within),
-            (None, FaultKind::Failover(_)) => Some(since + FAILOVER_WITHIN),
+            (None, FaultKind::Order(_)) => Some(since + FAILOVER_WITHIN),
             (None, _) => None,
         }
     }

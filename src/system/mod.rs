@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Moment, RunClock};
 use crate::event::{Event, What};
 use crate::experiment::interpolate::UnknownName;
-use crate::plan;
+use crate::plan::{self, Order};
 use dns::Dns;
 pub use known::{AUTHORITY, known};
-use lab::{Lab, Order, Refused};
+use lab::{Lab, Refused};
 use nodes::Nodes;
 pub use nodes::Surroundings;
 

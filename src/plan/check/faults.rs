@@ -8,7 +8,8 @@ use super::Checker;
 use crate::experiment::decode::Decode;
 use crate::experiment::mistake::{Mistake, Mistakes, quoted};
 use crate::experiment::tree::Node as Tree;
-use crate::plan::fault::{Failover, Fault, FaultKind, LinkFault, Links, Selector, Toxic};
+use crate::plan::Order;
+use crate::plan::fault::{Fault, FaultKind, LinkFault, Links, Selector, Toxic};
 use crate::plan::parts::{LiveLabels, PartKind, Parts};
 use crate::plan::system::System;
 use crate::units::Span;
@@ -85,9 +86,10 @@ impl Checker<'_> {
                 let label = "a restart is over when the node is ready again";
                 self.key(&["faults", name, "for"], "a restart has no length", label);
             }
-            Some(_) if matches!(fault.kind, FaultKind::Failover(_)) => {
-                let label = "a failover is over when the lab serves again";
-                self.key(&["faults", name, "for"], "a failover has no length", label);
+            Some(_) if matches!(fault.kind, FaultKind::Order(_)) => {
+                let kind = fault.kind.name();
+                let label = format!("a {kind} is over when the lab serves again");
+                self.key(&["faults", name, "for"], format!("a {kind} has no length"), label);
             }
             Some(hold) if fault.lease < hold => {
                 let label = format!("shorter than `for: {hold}`");
@@ -175,7 +177,7 @@ impl Checker<'_> {
                 }
             }
             FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => self.check_loss(name, kind, fault),
-            FaultKind::Failover(failover) => self.check_failover(name, *failover),
+            FaultKind::Order(order) => self.check_order(name, *order),
             FaultKind::Action { undo, .. } => self.check_undo(name, kind, undo.is_some()),
         }
     }
@@ -269,27 +271,28 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether somebody can be ordered to fail over so.
-    fn check_failover(&mut self, name: &str, failover: Failover) {
-        if self.known.whole().is_none() || self.known.failovers.contains(&failover) {
+    /// Whether somebody can be asked that.
+    fn check_order(&mut self, name: &str, order: Order) {
+        if self.known.whole().is_none() || self.known.orders.contains(&order) {
             return;
         }
-        let can: Vec<&str> = self.known.failovers.iter().map(|kind| kind.name()).collect();
-        let path = ["faults", name, "failover"];
+        let key = order.key();
+        let alike = self.known.orders.iter().filter(|known| known.key() == key);
+        let can: Vec<&str> = alike.map(|known| known.manner()).collect();
+        let path = ["faults", name, key];
         let (title, label) = match &self.run.system {
             System::Lab { name: lab, .. } if can.is_empty() => {
-                (format!("the lab `{lab}` cannot be ordered to fail over"), String::new())
+                (format!("the lab `{lab}` cannot be ordered to do a {key}"), String::new())
             }
             System::Lab { name: lab, .. } => {
-                let title = format!("the lab `{lab}` knows no {} failover", failover.name());
-                (title, format!("expected `{}`", can.join("` or `")))
+                (format!("the lab `{lab}` knows no {order}"), format!("expected `{}`", can.join("` or `")))
             }
-            System::Nodes { .. } => ("`failover` is an order to a lab".to_owned(), "there is none here".to_owned()),
+            System::Nodes { .. } => (format!("`{key}` is an order to a lab"), "there is none here".to_owned()),
         };
         let mut mistake = self.mistake(&path, title).label(label);
         if matches!(self.run.system, System::Nodes { .. }) {
             mistake = mistake.help("ask your own system by an action: `exec`, `http`, `manual`");
-        } else if can.is_empty() {
+        } else if can.is_empty() && key == "failover" {
             mistake = mistake.help("make it fail over by itself: `kill`, `pause` or `partition` what serves");
         }
         self.mistakes.add(mistake);

@@ -6,11 +6,10 @@
 use indexmap::IndexMap;
 
 use crate::experiment::tree::Node as Tree;
-use crate::plan::fault::Failover;
 use crate::plan::names::{Names, dialled_as};
 use crate::plan::parts::{LinkPart, NodePart, PartKind, Parts, workload_link};
 use crate::plan::system::{System, Tls};
-use crate::plan::{LabDescription, Workload};
+use crate::plan::{LabDescription, Order, Workload};
 
 /// The nodes and links of a run, as far as they can be told.
 pub(in crate::plan) struct Known {
@@ -24,8 +23,8 @@ pub(in crate::plan) struct Known {
     astray: Vec<String>,
     /// These nodes may have labels beside theirs.
     pub(super) open_labels: bool,
-    /// The failovers that the lab can be ordered to make.
-    pub(super) failovers: Vec<Failover>,
+    /// What the lab can be asked to do.
+    pub(super) orders: Vec<Order>,
     /// Everything could be read, so that what they are can be judged too, not only what they are called.
     whole: bool,
 }
@@ -47,7 +46,7 @@ impl Known {
             open_links: false,
             astray: Vec::new(),
             open_labels: false,
-            failovers: lab.map(|lab| lab.failovers.clone()).unwrap_or_default(),
+            orders: lab.map(|lab| lab.orders.clone()).unwrap_or_default(),
             whole: system.is_some(),
         };
         let written = |path: &[&str]| root.find(path).filter(|node| !node.is_null());

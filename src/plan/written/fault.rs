@@ -7,11 +7,11 @@ use crate::experiment::decode::{Decode, Template, misplaced, parsed};
 use crate::experiment::mistake::Mistakes;
 use crate::experiment::shape::*;
 use crate::experiment::tree::{Node, Value};
-use crate::plan::Action;
 use crate::plan::fault::{
-    BodyShare, Crossing, Direction, DnsEffect, DnsFault, Edge, Failover, FaultKind, HttpEffect, HttpFault, Law,
-    LinkFault, Links, Manner, NodeFault, Pick, Selector, Toxic,
+    BodyShare, Crossing, Direction, DnsEffect, DnsFault, Edge, FaultKind, HttpEffect, HttpFault, Law, LinkFault, Links,
+    Manner, NodeFault, Pick, Selector, Toxic,
 };
+use crate::plan::{Action, Failover, Order};
 use crate::units::{ByteRate, Bytes, Share, Span};
 
 /// A fault as written, with none for what is wrong: the rest of it can still be checked.
@@ -369,7 +369,7 @@ choice! {
             nodes: u64 = "1",
         } => FaultKind::ControlNodeDown { nodes },
         /// The lab is ordered to fail over, as a user would by its API; in force until it serves again.
-        failover (kind: Failover) => FaultKind::Failover(kind),
+        failover (kind: Failover) => FaultKind::Order(Order::Failover(kind)),
         /// A program of your own, such as a cloud's failover command.
         exec {
             ..undo: Undo,

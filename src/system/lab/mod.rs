@@ -5,8 +5,8 @@
 //!
 //! 1. List what can be set on it: a table of [`Param`]s, each with its default, its range and a sentence.
 //! 2. Describe it from those alone: a [`Layout`] of nodes with their labels (`zone` and `role`, `region` where there are
-//!    several) and a hop for each pair that talks; the entries that clients use, who serves at the start, which failovers
-//!    it can be ordered to make. Whoever watches others comes after them.
+//!    several) and a hop for each pair that talks; the entries that clients use, who serves at the start, which orders it
+//!    takes. Whoever watches others comes after them.
 //! 3. Give each node a [`Body`]: [`launch`](Body::launch) starts a [`host::Host`] with what is on the disk,
 //!    [`ended`](Body::ended) takes the disk back. It dials others by [`Ground::hop`] only, and tells each new role as
 //!    an event.
@@ -40,12 +40,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{NodeInfo, SystemError};
+use crate::plan::Order;
 use crate::system::dns::Dns;
 
 pub use body::{Body, Ground, Live};
 pub use fleet::Fleet;
 pub use layout::Layout;
-pub use order::{Order, Refused};
+pub use order::Refused;
 pub use params::{Param, ParamKind};
 pub use registry::{LABS, LabKind, Labs};
 
@@ -72,7 +73,7 @@ pub trait Lab: fmt::Debug + Send + Sync {
     /// Does what a user asks of the system itself, as by its API, and says what; blocks until it is under way, so that
     /// [`ready`](Self::ready) is true again only when it is done. A refusal changes nothing.
     fn order(&self, order: Order) -> Result<String, Refused> {
-        Err(Refused::never(format!("{} cannot be ordered to do a {order}", self.name())))
+        Err(Refused::unknown(self.name(), order))
     }
 }
 

@@ -1,25 +1,9 @@
-//! What a user may ask of a lab's system, and how it says no.
+//! How a lab's system says no to an order.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::plan::fault::Failover;
+use crate::plan::Order;
 use crate::units::Span;
-
-/// Something that a user may ask of the system, as by its API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// To move what serves to another place.
-    Failover(Failover),
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Order::Failover(kind) => write!(f, "{} failover", kind.name()),
-        }
-    }
-}
 
 /// The system does not do what it was asked to, and nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +16,11 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// By a lab that does not know the order.
+    pub fn unknown(lab: &str, order: Order) -> Refused {
+        Refused::never(format!("{lab} knows no {order}"))
+    }
+
     /// Whenever it is asked, as things are.
     pub fn never(why: impl Into<String>) -> Refused {
         Refused { why: why.into(), left: None }

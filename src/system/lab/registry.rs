@@ -123,10 +123,7 @@ mod tests {
     const HERD: LabKind = LabKind {
         name: "herd",
         about: "",
-        params: &[
-            Param::count("heads", 2, 1..=9, ""),
-            Param::word("mood", &["calm", "wild"], ""),
-        ],
+        params: &[Param::count("heads", 2, 1..=9, ""), Param::word("mood", &["calm", "wild"], "")],
         describe: |params| {
             let mut layout = Layout::default();
             (1..=params.count("heads")).for_each(|index| layout.add(&format!("head-{index}"), [("role", "head")]));

@@ -5,11 +5,8 @@ use std::time::Duration;
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
 
 /// `redundancy`.
-pub const REDUNDANCY: Param = Param::word(
-    "redundancy",
-    &["local", "zone"],
-    "Whether all nodes stand in one zone, or are spread over several.",
-);
+pub const REDUNDANCY: Param =
+    Param::word("redundancy", &["local", "zone"], "Whether all nodes stand in one zone, or are spread over several.");
 
 /// `zones`.
 pub const ZONES: Param = Param::count("zones", 3, 2..=3, "With `redundancy: zone`, how many zones.");

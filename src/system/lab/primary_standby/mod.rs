@@ -24,8 +24,7 @@ pub use settings::{PARAMS, Settings};
 
 use super::params::Resolved;
 use super::{LabKind, Layout};
-use crate::plan::fault::Failover;
-use crate::plan::{LabDescription, LabError};
+use crate::plan::{Failover, LabDescription, LabError, Order};
 
 /// The name of this lab.
 pub const NAME: &str = "primary-standby";
@@ -65,7 +64,7 @@ fn describe(_params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: [GATEWAY, NODE_A, NODE_B].map(str::to_owned).to_vec(),
         serving: vec![NODE_A.to_owned()],
-        failovers: vec![Failover::Planned],
+        orders: vec![Order::Failover(Failover::Planned)],
         ..layout.describe()
     })
 }

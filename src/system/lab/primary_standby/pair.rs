@@ -10,10 +10,9 @@ use super::protocol::Side;
 use super::replica::{Disk, Role};
 use super::settings::Settings;
 use super::{GATEWAY, NAME, NODE_A, NODE_B};
-use crate::plan::LabDescription;
-use crate::plan::fault::Failover;
+use crate::plan::{Failover, LabDescription, Order};
 use crate::system::lab::host::Host;
-use crate::system::lab::{Body, Fleet, Ground, Lab, Live, Order, Refused};
+use crate::system::lab::{Body, Fleet, Ground, Lab, Live, Refused};
 use crate::system::{SystemError, Teller};
 
 /// A running pair.
@@ -63,7 +62,7 @@ impl Lab for Pair {
 
     fn order(&self, order: Order) -> Result<String, Refused> {
         if order != Order::Failover(Failover::Planned) {
-            return Err(Refused::never(format!("{NAME} knows no {order}")));
+            return Err(Refused::unknown(NAME, order));
         }
         let away = || Refused::never("the gateway is not there");
         let before = self.gateway.get().ok_or_else(away)?.record();

@@ -9,17 +9,8 @@ use crate::system::lab::params::{Param, Resolved, ms, seconds};
 
 /// Every parameter with its default and range.
 pub const PARAMS: &[Param] = &[
-    Param::word(
-        "commit",
-        &["sync", "async"],
-        "When a write is acknowledged: once the standby has it, or at once.",
-    ),
-    Param::time(
-        "heartbeat",
-        ms(100),
-        ms(10)..=seconds(10),
-        "How often the gateway asks each node whether it is well.",
-    ),
+    Param::word("commit", &["sync", "async"], "When a write is acknowledged: once the standby has it, or at once."),
+    Param::time("heartbeat", ms(100), ms(10)..=seconds(10), "How often the gateway asks each node whether it is well."),
     Param::count("misses", 3, 2..=20, "So many heartbeats without an answer make a node suspect."),
     Param::time("promotion", ms(200), ms(0)..=seconds(60), "How long a standby takes to become primary."),
     Param::switch(

@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::clock::RunClock;
 use crate::event::{Event, Milestone, What};
-use crate::plan::fault::Failover;
+use crate::plan::{Failover, Order};
+use crate::system::lab::Lab;
 use crate::system::lab::host::Sockets;
 use crate::system::lab::http::Client;
 use crate::system::lab::kv::{PLACE, REPLACED};
-use crate::system::lab::{Lab, Order};
 use crate::system::{LinkAddresses, NodeAct, Teller};
 
 /// A hop that passes bytes until it is cut; what it holds then is delivered when it heals.

@@ -8,12 +8,11 @@ use super::recovery::{Recovery, RecoveryBody};
 use super::settings::Settings;
 use super::storage::{Contents, StorageBody};
 use super::{Domain, NAME, PROVIDER, RECOVERY, REGIONS, STORAGE_EAST, STORAGE_WEST, machine_in, region_of};
-use crate::plan::LabDescription;
-use crate::plan::fault::Failover;
+use crate::plan::{Failover, LabDescription, Order};
 use crate::system::dns::Dns;
 use crate::system::lab::params::Resolved;
 use crate::system::lab::site_recovery;
-use crate::system::lab::{Body, Fleet, Lab, Live, Order, Refused};
+use crate::system::lab::{Body, Fleet, Lab, Live, Refused};
 use crate::system::{SystemError, Teller};
 
 /// The running lab.
@@ -86,13 +85,12 @@ impl Lab for VmRegions {
     }
 
     fn order(&self, order: Order) -> Result<String, Refused> {
-        let Order::Failover(kind) = order;
         let Some(recovery) = self.recovery.get() else { return Err(Refused::never("the recovery service is down")) };
         let to = REGIONS[1].to_owned();
-        recovery.order(&match kind {
-            Failover::Planned => site_recovery::Order::Failover { to, planned: true },
-            Failover::Unplanned => site_recovery::Order::Failover { to, planned: false },
-            Failover::Simulated => site_recovery::Order::Test { to },
+        recovery.order(&match order {
+            Order::Failover(Failover::Planned) => site_recovery::Order::Failover { to, planned: true },
+            Order::Failover(Failover::Unplanned) => site_recovery::Order::Failover { to, planned: false },
+            Order::Failover(Failover::Simulated) => site_recovery::Order::Test { to },
         })
     }
 }

@@ -33,8 +33,7 @@ pub use settings::{PARAMS, Settings};
 
 use super::params::Resolved;
 use super::{LabKind, Layout};
-use crate::plan::fault::Failover;
-use crate::plan::{LabDescription, LabError, Name};
+use crate::plan::{Failover, LabDescription, LabError, Name, Order};
 use crate::system::dns::Dns;
 use crate::units::Span;
 
@@ -106,7 +105,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: layout.names().cloned().collect(),
         serving: vec![machine_in(REGIONS[0]), STORAGE_EAST.to_owned()],
-        failovers: vec![Failover::Planned, Failover::Simulated, Failover::Unplanned],
+        orders: Failover::ALL.map(Order::Failover).to_vec(),
         names: [
             (APP.to_owned(), name(&machine_in(REGIONS[0]), &elsewhere)),
             (DISK.to_owned(), name(STORAGE_EAST, &[STORAGE_WEST.to_owned()])),

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::params::{cast, settings};
 use super::{NAME, READERS};
-use crate::plan::LabDescription;
-use crate::plan::fault::Failover;
+use crate::plan::{Failover, LabDescription, Order};
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::Cast;
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
@@ -16,7 +15,7 @@ use crate::system::lab::replica_set::Id;
 use crate::system::lab::replica_set::protocol::{Departure, Record};
 use crate::system::lab::replica_set::replica::{Disk, Role};
 use crate::system::lab::replica_set::ring::RingDisk;
-use crate::system::lab::{Body, Fleet, Lab, Live, Order, Refused};
+use crate::system::lab::{Body, Fleet, Lab, Live, Refused};
 use crate::system::{NodeAct, SystemError, Teller};
 
 /// A running set.
@@ -72,6 +71,26 @@ impl LocalStorage {
         let nobody = || Refused::never("no control node leads: nothing can be ordered now");
         self.controls.iter().filter_map(Live::get).find_map(|control| ask(&control)).ok_or_else(nobody)
     }
+
+    /// Moves what serves, or loses it.
+    fn fail_over(&self, kind: Failover) -> Result<String, Refused> {
+        let primary = self.cast.node(self.leader(ControlNode::primary)?);
+        match kind {
+            Failover::Planned => {
+                self.leader(|control| control.order(Departure::HandOver))??;
+                Ok(format!("{primary} hands over to a secondary"))
+            }
+            Failover::Simulated => {
+                self.leader(|control| control.order(Departure::Restart))??;
+                Ok(format!("the engine of {primary} starts anew on the spot"))
+            }
+            Failover::Unplanned => {
+                let lost = self.fleet.apply(primary, NodeAct::Kill);
+                lost.map_err(|error| Refused::never(error.to_string()))?;
+                Ok(format!("{primary} is lost, and does not come back"))
+            }
+        }
+    }
 }
 
 impl Lab for LocalStorage {
@@ -98,22 +117,8 @@ impl Lab for LocalStorage {
     }
 
     fn order(&self, order: Order) -> Result<String, Refused> {
-        let Order::Failover(kind) = order;
-        let primary = self.cast.node(self.leader(ControlNode::primary)?);
-        match kind {
-            Failover::Planned => {
-                self.leader(|control| control.order(Departure::HandOver))??;
-                Ok(format!("{primary} hands over to a secondary"))
-            }
-            Failover::Simulated => {
-                self.leader(|control| control.order(Departure::Restart))??;
-                Ok(format!("the engine of {primary} starts anew on the spot"))
-            }
-            Failover::Unplanned => {
-                let lost = self.fleet.apply(primary, NodeAct::Kill);
-                lost.map_err(|error| Refused::never(error.to_string()))?;
-                Ok(format!("{primary} is lost, and does not come back"))
-            }
+        match order {
+            Order::Failover(kind) => self.fail_over(kind),
         }
     }
 }

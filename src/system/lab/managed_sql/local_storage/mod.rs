@@ -14,8 +14,7 @@ pub mod params;
 
 use std::sync::Arc;
 
-use crate::plan::fault::Failover;
-use crate::plan::{LabDescription, LabError};
+use crate::plan::{Failover, LabDescription, LabError, Order};
 use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, surround};
 use crate::system::lab::params::Resolved;
 use crate::system::lab::{LabKind, Layout};
@@ -60,7 +59,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: [GATEWAY, READERS].map(str::to_owned).into_iter().chain(cast.nodes.iter().cloned()).collect(),
         serving: vec![cast.nodes[0].clone()],
-        failovers: vec![Failover::Planned, Failover::Simulated, Failover::Unplanned],
+        orders: Failover::ALL.map(Order::Failover).to_vec(),
         ..layout.describe()
     })
 }

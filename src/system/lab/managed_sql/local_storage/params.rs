@@ -12,9 +12,7 @@ use crate::system::lab::replica_set::{Commit, Settings};
 pub const PARAMS: &[Param] = &[
     REDUNDANCY,
     ZONES,
-    zone_latency(
-        "What a message of replication takes longer from one zone to another; modelled by the nodes.",
-    ),
+    zone_latency("What a message of replication takes longer from one zone to another; modelled by the nodes."),
     Param::count("secondaries", 3, 0..=3, "How many copies there are besides the primary's."),
     Param::count("spares", 1, 0..=3, "How many nodes stand ready to take the place of a lost copy."),
     Param::count(

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
+use super::NAME;
 use super::compute::ComputeBody;
 use super::params::{cast, engine, settings};
-use super::NAME;
-use crate::plan::LabDescription;
-use crate::plan::fault::Failover;
+use crate::plan::{Failover, LabDescription, Order};
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::{Cast, STORAGE};
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
@@ -17,7 +16,7 @@ use crate::system::lab::replica_set::Id;
 use crate::system::lab::replica_set::protocol::{Departure, Record};
 use crate::system::lab::replica_set::replica::Disk;
 use crate::system::lab::replica_set::ring::RingDisk;
-use crate::system::lab::{Body, Fleet, Lab, Live, Order, Refused};
+use crate::system::lab::{Body, Fleet, Lab, Live, Refused};
 use crate::system::{NodeAct, SystemError, Teller};
 
 /// A copy works on a request for no modelled time of its own.
@@ -92,6 +91,27 @@ impl RemoteStorage {
         let nobody = || Refused::never("no control node leads: nothing can be ordered now");
         self.controls.iter().filter_map(Live::get).find_map(|control| ask(&control)).ok_or_else(nobody)
     }
+
+    /// Moves what serves, or loses it.
+    fn fail_over(&self, kind: Failover) -> Result<String, Refused> {
+        let (engine, _) = self.leader(ControlNode::engine)?;
+        let compute = &self.cast.computes[engine];
+        match kind {
+            Failover::Planned => {
+                self.leader(|control| control.order(Departure::HandOver))??;
+                Ok(format!("the engine leaves {compute} for another compute node"))
+            }
+            Failover::Simulated => {
+                self.leader(|control| control.order(Departure::Restart))??;
+                Ok(format!("the engine of {compute} starts anew on the spot"))
+            }
+            Failover::Unplanned => {
+                let lost = self.fleet.apply(compute, NodeAct::Kill);
+                lost.map_err(|error| Refused::never(error.to_string()))?;
+                Ok(format!("{compute} is lost, and does not come back"))
+            }
+        }
+    }
 }
 
 impl Lab for RemoteStorage {
@@ -118,23 +138,8 @@ impl Lab for RemoteStorage {
     }
 
     fn order(&self, order: Order) -> Result<String, Refused> {
-        let Order::Failover(kind) = order;
-        let (engine, _) = self.leader(ControlNode::engine)?;
-        let compute = &self.cast.computes[engine];
-        match kind {
-            Failover::Planned => {
-                self.leader(|control| control.order(Departure::HandOver))??;
-                Ok(format!("the engine leaves {compute} for another compute node"))
-            }
-            Failover::Simulated => {
-                self.leader(|control| control.order(Departure::Restart))??;
-                Ok(format!("the engine of {compute} starts anew on the spot"))
-            }
-            Failover::Unplanned => {
-                let lost = self.fleet.apply(compute, NodeAct::Kill);
-                lost.map_err(|error| Refused::never(error.to_string()))?;
-                Ok(format!("{compute} is lost, and does not come back"))
-            }
+        match order {
+            Order::Failover(kind) => self.fail_over(kind),
         }
     }
 }

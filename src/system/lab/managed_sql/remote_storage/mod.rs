@@ -16,8 +16,7 @@ pub mod params;
 
 use std::sync::Arc;
 
-use crate::plan::fault::Failover;
-use crate::plan::{LabDescription, LabError};
+use crate::plan::{Failover, LabDescription, LabError, Order};
 use crate::system::lab::managed_sql::cast::STORAGE;
 use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, surround};
 use crate::system::lab::params::Resolved;
@@ -61,7 +60,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: std::iter::once(GATEWAY.to_owned()).chain(cast.computes.iter().cloned()).collect(),
         serving: vec![cast.computes[0].clone()],
-        failovers: vec![Failover::Planned, Failover::Simulated, Failover::Unplanned],
+        orders: Failover::ALL.map(Order::Failover).to_vec(),
         ..layout.describe()
     })
 }

@@ -1,0 +1,91 @@
+//! What a user may ask of a lab's system, as by its API.
+//!
+//! One more: a variant here with its words, a key in the experiment file (`written/fault.rs`), and an answer in each lab
+//! that takes it. Plan, run, report and `brownout lab` treat all alike.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that a user may ask of a lab's system; as a fault it is in force until the lab serves again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// To move what serves to another place.
+    Failover(Failover),
+}
+
+impl Order {
+    /// Every one.
+    pub const ALL: [Order; 3] = [
+        Order::Failover(Failover::Planned),
+        Order::Failover(Failover::Simulated),
+        Order::Failover(Failover::Unplanned),
+    ];
+
+    /// The kind of fault that it is: its key in files, its word in reports.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Order::Failover(_) => "failover",
+        }
+    }
+
+    /// Which of its kind.
+    pub const fn manner(self) -> &'static str {
+        match self {
+            Order::Failover(kind) => kind.name(),
+        }
+    }
+
+    /// Where it is given to a lab that runs by itself: `KIND/MANNER`.
+    pub fn path(self) -> String {
+        format!("{}/{}", self.key(), self.manner())
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Order::Failover(kind) => write!(f, "{} failover", kind.name()),
+        }
+    }
+}
+
+/// How a lab is made to move what serves to another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failover {
+    /// A hand-over in good order, as for maintenance.
+    Planned,
+    /// What the system's own API for drills does.
+    Simulated,
+    /// As if what serves had been lost.
+    Unplanned,
+}
+
+impl Failover {
+    /// Every one.
+    pub const ALL: [Failover; 3] = [Failover::Planned, Failover::Simulated, Failover::Unplanned];
+
+    /// The word in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Failover::Planned => "planned",
+            Failover::Simulated => "simulated",
+            Failover::Unplanned => "unplanned",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_order_has_a_name_of_its_own() {
+        let paths: BTreeSet<String> = Order::ALL.map(Order::path).into();
+        assert_eq!(paths.len(), Order::ALL.len());
+    }
+}
