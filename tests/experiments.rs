@@ -73,6 +73,11 @@ fn managed_sql_failovers() {
 }
 
 #[test]
+fn managed_sql_patching() {
+    holds(|| Case::experiment("experiments/managed-sql/patching.yaml"));
+}
+
+#[test]
 fn two_origins_behind_haproxy() {
     if server("nginx") && server("haproxy") {
         let ran = holds(|| Case::experiment("experiments/web/two-origins.yaml"));
