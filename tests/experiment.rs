@@ -38,6 +38,10 @@ impl LabCatalogue for ManagedSql {
         let node = |role: &str, zone: &str| {
             IndexMap::from([("role".to_owned(), role.to_owned()), ("zone".to_owned(), zone.to_owned())])
         };
+        let in_rack = |rack: &str, mut node: IndexMap<String, String>| {
+            node.insert("rack".to_owned(), rack.to_owned());
+            node
+        };
         let link = |from: &str, to: &str| {
             (format!("{from}-{to}"), LabLink { from: from.to_owned(), to: to.to_owned(), http: true })
         };
@@ -45,8 +49,8 @@ impl LabCatalogue for ManagedSql {
             params: params.clone(),
             nodes: IndexMap::from([
                 ("gateway".to_owned(), node("gateway", "1")),
-                ("node-a".to_owned(), node("primary", "1")),
-                ("node-b".to_owned(), node("standby", "2")),
+                ("node-a".to_owned(), in_rack("r1", node("primary", "1"))),
+                ("node-b".to_owned(), in_rack("r2", node("standby", "2"))),
                 ("control-1".to_owned(), node("control", "1")),
             ]),
             links: IndexMap::from([link("gateway", "node-a"), link("gateway", "node-b"), link("node-a", "node-b")]),

@@ -93,7 +93,7 @@ impl LinkAction {
             FaultKind::Toxic(on) => LinkAction::Toxic { toxic: on.toxic, share: on.share },
             FaultKind::Partition { manner: Manner::Silent, .. } => LinkAction::Silent,
             // Nobody says a word more; that its nodes are gone as well is not the links' affair.
-            FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => LinkAction::Silent,
+            FaultKind::Blackout(_) => LinkAction::Silent,
             FaultKind::Partition { manner: Manner::Reset, .. } => LinkAction::Reset,
             FaultKind::Partition { manner: Manner::Refused, .. } => LinkAction::Refused,
             FaultKind::Refuse { .. } => LinkAction::Refuse,

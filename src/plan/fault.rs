@@ -141,6 +141,65 @@ pub enum Pick {
     All,
 }
 
+/// A loss of power.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blackout {
+    /// How much of the world it takes.
+    pub place: Place,
+    /// Which of those.
+    pub which: Which,
+}
+
+/// What can lose its power at once, from small to large; nodes say by the label of this name where they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// A virtual machine.
+    Vm,
+    /// A physical machine, with the virtual ones on it.
+    Host,
+    /// A rack, with its hosts.
+    Rack,
+    /// An availability zone.
+    Zone,
+    /// A region.
+    Region,
+}
+
+impl Place {
+    /// The label of nodes that says where they stand.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Place::Vm => "vm",
+            Place::Host => "host",
+            Place::Rack => "rack",
+            Place::Zone => "zone",
+            Place::Region => "region",
+        }
+    }
+
+    /// The word of its loss in files and reports.
+    pub const fn fault(self) -> &'static str {
+        match self {
+            Place::Vm => "vm_down",
+            Place::Host => "host_down",
+            Place::Rack => "rack_down",
+            Place::Zone => "zone_down",
+            Place::Region => "region_down",
+        }
+    }
+}
+
+/// Which place of a kind is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// The one of this name.
+    Named(String),
+    /// The one in which this stands when it strikes.
+    Of(Selector),
+}
+
 /// The law of a random delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -244,16 +303,8 @@ pub enum FaultKind {
     Stop(NodeFault),
     /// Stopped in good order and started again at once; in force until they are ready again.
     Restart(NodeFault),
-    /// The power of a zone fails: none of its nodes is heard any more, and all of them are gone.
-    ZoneDown {
-        /// The value of the label `zone`.
-        zone: String,
-    },
-    /// The same with a region.
-    RegionDown {
-        /// The value of the label `region`.
-        region: String,
-    },
+    /// The power fails of everything in a place: none of its nodes is heard any more, and all of them are gone.
+    Blackout(Blackout),
     /// So many storage nodes of a lab are killed, drawn by the run's seed.
     StorageCopyDown {
         /// How many.
@@ -294,8 +345,7 @@ impl FaultKind {
             FaultKind::Pause(_) => "pause",
             FaultKind::Stop(_) => "stop",
             FaultKind::Restart(_) => "restart",
-            FaultKind::ZoneDown { .. } => "zone_down",
-            FaultKind::RegionDown { .. } => "region_down",
+            FaultKind::Blackout(blackout) => blackout.place.fault(),
             FaultKind::StorageCopyDown { .. } => "storage_copy_down",
             FaultKind::ControlNodeDown { .. } => "control_node_down",
             FaultKind::Order(order) => order.key(),
@@ -303,16 +353,6 @@ impl FaultKind {
             FaultKind::Action { action: Action::Http { .. }, .. } => "http",
             FaultKind::Action { action: Action::Manual(_), .. } => "manual",
         }
-    }
-
-    /// Whom a loss of power takes: the nodes of its zone or region.
-    pub fn blackout(&self) -> Option<Selector> {
-        let (label, value) = match self {
-            FaultKind::ZoneDown { zone } => ("zone", zone),
-            FaultKind::RegionDown { region } => ("region", region),
-            _ => return None,
-        };
-        Some(Selector::Labels([(label.to_owned(), value.clone())].into_iter().collect()))
     }
 
     /// The role of the nodes that a loss of some of a lab's takes, and how many.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use indexmap::IndexMap;
 
 use super::endpoint::Endpoint;
-use super::fault::{Crossing, Direction, Selector};
+use super::fault::{Blackout, Crossing, Direction, Selector, Which};
 use super::names::{Names, addresses, dialled};
 use super::system::{Link, Node, NodeKind, System, Tls};
 use super::workload::{Client, Workload};
@@ -203,6 +203,21 @@ impl Parts {
         of_role.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// The nodes of the system that a loss of power takes, in order. Users in the place live through its loss.
+    pub fn without_power(&self, blackout: &Blackout, live: &LiveLabels) -> Vec<&str> {
+        let stands = |(name, node): (&str, &NodePart)| label(name, node, blackout.place.label(), live).cloned();
+        let places: Vec<String> = match &blackout.which {
+            Which::Named(place) => vec![place.clone()],
+            Which::Of(who) => {
+                self.select(who, live).into_iter().filter_map(|name| stands((name, &self.nodes[name]))).collect()
+            }
+        };
+        let of_the_system = self.nodes.iter().filter(|(_, node)| node.kind.is_system());
+        let lost =
+            of_the_system.filter(|(name, node)| stands((name, node)).is_some_and(|place| places.contains(&place)));
+        lost.map(|(name, _)| name.as_str()).collect()
+    }
+
     /// The links from or to one of these nodes.
     pub fn touching(&self, nodes: &[&str]) -> Vec<&str> {
         let touches = |link: &LinkPart| nodes.contains(&link.from.as_str()) || nodes.contains(&link.to.as_str());
@@ -266,9 +281,11 @@ fn is_selected(name: &str, node: &NodePart, selector: &Selector, live: &LiveLabe
         Selector::All => true,
         Selector::Node(wanted) => wanted == name,
         Selector::Any(any) => any.iter().any(|selector| is_selected(name, node, selector, live)),
-        Selector::Labels(labels) => labels.iter().all(|(label, wanted)| {
-            let now = live.get(name).and_then(|live| live.get(label)).or_else(|| node.labels.get(label));
-            now == Some(wanted)
-        }),
+        Selector::Labels(labels) => labels.iter().all(|(key, wanted)| label(name, node, key, live) == Some(wanted)),
     }
+}
+
+/// A label of a node as it is now.
+fn label<'l>(name: &str, node: &'l NodePart, label: &str, live: &'l LiveLabels) -> Option<&'l String> {
+    live.get(name).and_then(|live| live.get(label)).or_else(|| node.labels.get(label))
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::fault::{
-    Crossing, Direction, DnsEffect, DnsFault, Fault, FaultKind, HttpEffect, LinkFault, Links, Manner, NodeFault, Pick,
-    Selector, Toxic,
+    Blackout, Crossing, Direction, DnsEffect, DnsFault, Fault, FaultKind, HttpEffect, LinkFault, Links, Manner,
+    NodeFault, Pick, Selector, Toxic, Which,
 };
 use super::parts::{PartKind, Parts};
 use super::system::{NodeKind, System, Tls};
@@ -300,9 +300,8 @@ impl Page {
                     | FaultKind::Restart(nodes) => {
                         add(format!("  {:8} {} ({name})", format!("{}s", fault.kind.name()), describe_nodes(nodes)));
                     }
-                    FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => {
-                        let who = describe_selector(&fault.kind.blackout().unwrap_or(Selector::All));
-                        add(format!("  {:8} every node of {who} ({name})", "kills"));
+                    FaultKind::Blackout(blackout) => {
+                        add(format!("  {:8} every node of {} ({name})", "kills", describe_place(blackout)));
                     }
                     FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
                         add(format!("  {:8} {} ({name})", "kills", describe_loss(&fault.kind)));
@@ -468,8 +467,7 @@ fn describe(fault: &Fault) -> String {
             format!("{}s {}", fault.kind.name(), describe_nodes(nodes))
         }
         FaultKind::Restart(nodes) => format!("restarts {}, until it is ready again", describe_nodes(nodes)),
-        FaultKind::ZoneDown { zone } => format!("zone {zone} loses its power"),
-        FaultKind::RegionDown { region } => format!("region {region} loses its power"),
+        FaultKind::Blackout(blackout) => format!("{} loses its power", describe_place(blackout)),
         FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
             format!("kills {}", describe_loss(&fault.kind))
         }
@@ -519,6 +517,13 @@ fn describe_selector(selector: &Selector) -> String {
         }
         Selector::Any(any) => any.iter().map(describe_selector).collect::<Vec<_>>().join(" or "),
         Selector::All => "all others".to_owned(),
+    }
+}
+
+fn describe_place(Blackout { place, which }: &Blackout) -> String {
+    match which {
+        Which::Named(name) => format!("{} {name}", place.label()),
+        Which::Of(who) => format!("the {} of {}", place.label(), describe_selector(who)),
     }
 }
 

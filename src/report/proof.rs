@@ -67,7 +67,17 @@ pub(super) fn evidence(kind: &str, proof: &Proof) -> String {
 fn is_of_nodes(kind: &str) -> bool {
     matches!(
         kind,
-        "kill" | "stop" | "pause" | "restart" | "zone_down" | "region_down" | "storage_copy_down" | "control_node_down"
+        "kill"
+            | "stop"
+            | "pause"
+            | "restart"
+            | "vm_down"
+            | "host_down"
+            | "rack_down"
+            | "zone_down"
+            | "region_down"
+            | "storage_copy_down"
+            | "control_node_down"
     )
 }
 

@@ -67,9 +67,8 @@ impl Aim {
             FaultKind::Pause(nodes) => Aim::nodes(topology, nodes, NodeAct::Pause, dice),
             FaultKind::Stop(nodes) => Aim::nodes(topology, nodes, NodeAct::Stop, dice),
             FaultKind::Restart(nodes) => Aim::nodes(topology, nodes, NodeAct::Restart, dice),
-            FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => {
-                let who = fault.kind.blackout().expect("it says whom it takes");
-                let nodes = topology.select_system(&who);
+            FaultKind::Blackout(blackout) => {
+                let nodes = topology.without_power(blackout);
                 let links = topology.parts().touching(&nodes).into_iter();
                 let targets = links.map(Target::both).collect();
                 Aim::Blackout { targets, nodes: nodes.into_iter().map(str::to_owned).collect() }
@@ -178,8 +177,7 @@ fn struck(kind: &FaultKind, topology: &Topology) -> (Vec<Target>, Vec<String>) {
         | FaultKind::Pause(_)
         | FaultKind::Stop(_)
         | FaultKind::Restart(_)
-        | FaultKind::ZoneDown { .. }
-        | FaultKind::RegionDown { .. }
+        | FaultKind::Blackout(_)
         | FaultKind::StorageCopyDown { .. }
         | FaultKind::ControlNodeDown { .. }
         | FaultKind::Order(_)
@@ -210,7 +208,7 @@ mod tests {
     use crate::plan::{Failover, LabCatalogue, LabDescription, LabError, LabLink, Plan};
     use crate::seed::Seed;
 
-    /// Three control nodes and two copies in two zones.
+    /// Three control nodes and two copies in two zones, in racks that only copies and one of the others are in.
     struct Ring;
 
     impl LabCatalogue for Ring {
@@ -219,17 +217,17 @@ mod tests {
         }
 
         fn describe(&self, _: &str, _: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
-            let node = |(name, zone, role): (&str, &str, &str)| {
-                let labels = [("zone", zone), ("role", role)];
-                let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned()));
-                (name.to_owned(), IndexMap::from(labels))
+            let node = |(name, zone, role, rack): (&str, &str, &str, &str)| {
+                let labels = [("zone", zone), ("role", role), ("rack", rack)].into_iter();
+                let labels = labels.filter(|(_, value)| !value.is_empty());
+                (name.to_owned(), labels.map(|(label, value)| (label.to_owned(), value.to_owned())).collect())
             };
             let nodes = [
-                ("c1", "1", "control"),
-                ("c2", "2", "control"),
-                ("c3", "2", "control"),
-                ("s1", "1", "storage"),
-                ("s2", "2", "storage"),
+                ("c1", "1", "control", "a"),
+                ("c2", "2", "control", ""),
+                ("c3", "2", "control", ""),
+                ("s1", "1", "storage", "a"),
+                ("s2", "2", "storage", "b"),
             ];
             let hop = |from: &str, to: &str| {
                 (format!("{from}-{to}"), LabLink { from: from.to_owned(), to: to.to_owned(), http: true })
@@ -266,6 +264,18 @@ mod tests {
         assert_eq!(nodes, ["c1", "s1"]);
         let links: Vec<&str> = targets.iter().map(|target| &*target.link).collect();
         assert_eq!(links, ["c1-c2", "c1-s1"]);
+    }
+
+    #[test]
+    fn a_place_is_named_or_is_that_of_whoever_stands_in_it_when_the_fault_strikes() {
+        let lost = |fault: &str| match aim(fault, 1) {
+            Aim::Blackout { nodes, .. } => nodes,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(lost("{ rack_down: { rack: a } }"), ["c1", "s1"]);
+        assert_eq!(lost("{ rack_down: { of: s2 } }"), ["s2"]);
+        assert_eq!(lost("{ rack_down: { of: { role: control } } }"), ["c1", "s1"], "the others are in no rack");
+        assert_eq!(lost("{ zone_down: { of: { rack: b } } }"), ["c2", "c3", "s2"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! nodes into the links between them, each with the direction of bytes to withhold.
 
 use crate::event::{Layout, LayoutLink, LayoutNode};
-use crate::plan::fault::{Crossing, Direction, Links, Selector};
+use crate::plan::fault::{Blackout, Crossing, Direction, Links, Selector};
 use crate::plan::parts::{LinkPart, LiveLabels, NodePart, Parts};
 use crate::plan::{LabCatalogue, LabError, Names, RunPlan};
 
@@ -68,6 +68,11 @@ impl Topology {
         let mut names = self.select(selector);
         names.retain(|name| self.parts.nodes[*name].kind.is_system());
         names
+    }
+
+    /// The nodes that a loss of power takes now, in order.
+    pub fn without_power(&self, blackout: &Blackout) -> Vec<&str> {
+        self.parts.without_power(blackout, &self.live)
     }
 
     /// The links that a link fault means now, in order.

@@ -9,7 +9,7 @@ use crate::experiment::decode::Decode;
 use crate::experiment::mistake::{Mistake, Mistakes, quoted};
 use crate::experiment::tree::Node as Tree;
 use crate::plan::Order;
-use crate::plan::fault::{Fault, FaultKind, LinkFault, Links, Selector, Toxic};
+use crate::plan::fault::{Blackout, Fault, FaultKind, LinkFault, Links, Selector, Toxic, Which};
 use crate::plan::parts::{LiveLabels, PartKind, Parts};
 use crate::plan::system::System;
 use crate::units::Span;
@@ -50,13 +50,15 @@ impl Checker<'_> {
                         "links" => drop(Links::decode(&part.node, told).map(|links| {
                             self.check_fault_links(name, kind, &links);
                         })),
-                        "zone" | "region" => drop(String::decode(&part.node, told).map(|value| {
-                            let labels = [(key.clone(), value)].into_iter().collect();
-                            self.check_selector(&["faults", name, kind], &Selector::Labels(labels));
-                        })),
+                        "vm" | "host" | "rack" | "zone" | "region" => {
+                            if let Some(value) = String::decode(&part.node, told) {
+                                let labels = [(key.clone(), value)].into_iter().collect();
+                                self.check_selector(&["faults", name, kind], &Selector::Labels(labels));
+                            }
+                        }
                         // A number of nodes.
                         "nodes" if kind == "control_node_down" => {}
-                        "nodes" | "a" | "b" => drop(Selector::decode(&part.node, told).map(|selector| {
+                        "nodes" | "of" | "a" | "b" => drop(Selector::decode(&part.node, told).map(|selector| {
                             self.check_selector(&["faults", name, kind, key], &selector);
                         })),
                         _ => {}
@@ -171,11 +173,7 @@ impl Checker<'_> {
             FaultKind::Kill(nodes) | FaultKind::Pause(nodes) | FaultKind::Stop(nodes) | FaultKind::Restart(nodes) => {
                 self.check_nodes(kind, &path("nodes"), &nodes.nodes);
             }
-            FaultKind::ZoneDown { .. } | FaultKind::RegionDown { .. } => {
-                if let Some(who) = fault.kind.blackout() {
-                    self.check_nodes(kind, &["faults", name, kind], &who);
-                }
-            }
+            FaultKind::Blackout(blackout) => self.check_blackout(name, kind, blackout),
             FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => self.check_loss(name, kind, fault),
             FaultKind::Order(order) => self.check_order(name, *order),
             FaultKind::Action { undo, .. } => self.check_undo(name, kind, undo.is_some()),
@@ -298,18 +296,46 @@ impl Checker<'_> {
         self.mistakes.add(mistake);
     }
 
+    /// Whether there is such a place, and one alone is meant.
+    fn check_blackout(&mut self, name: &str, kind: &str, blackout: &Blackout) {
+        let (path, label) = (["faults", name, kind], blackout.place.label());
+        let written = |key| self.root.find(&["faults", name, kind, key]).is_some_and(|node| !node.is_null());
+        if written(label) == written("of") {
+            let title = match written("of") {
+                true => format!("`{name}` names its {label} twice"),
+                false => format!("`{name}` names no {label}"),
+            };
+            return self.key(&path, title, format!("expected `{label}: NAME`, or `of:` with whoever stands in it"));
+        }
+        let known = match &blackout.which {
+            Which::Named(place) => {
+                let labels = [(label.to_owned(), place.clone())].into_iter().collect();
+                self.check_selector(&path, &Selector::Labels(labels))
+            }
+            Which::Of(who) => self.check_selector(&["faults", name, kind, "of"], who),
+        };
+        let Some(parts) = self.known.whole().filter(|_| known) else { return };
+        let lost = parts.without_power(blackout, &LiveLabels::new());
+        if lost.is_empty() && matches!(blackout.which, Which::Of(_)) {
+            let title = format!("nobody there has a label `{label}`");
+            return self.at(&["faults", name, kind, "of"], title, format!("expected nodes that stand in a {label}"));
+        }
+        self.check_hit(kind, &path, &lost, true);
+    }
+
     fn check_nodes(&mut self, kind: &str, path: &[&str], selector: &Selector) {
         if !self.check_selector(path, selector) {
             return;
         }
         let Some(parts) = self.known.whole() else { return };
-        let mut hit = parts.select(selector, &LiveLabels::new());
-        if matches!(kind, "zone_down" | "region_down") {
-            // Users of the zone live through its loss.
-            hit.retain(|node| parts.nodes[*node].kind.is_system());
-        }
         // `all` is every node of the system; whoever is named must be one that the run holds in its hands.
         let named = !matches!(selector, Selector::All);
+        self.check_hit(kind, path, &parts.select(selector, &LiveLabels::new()), named);
+    }
+
+    /// Whether the run holds in its hands whom a fault on nodes takes.
+    fn check_hit(&mut self, kind: &str, path: &[&str], hit: &[&str], named: bool) {
+        let parts = &self.known.parts;
         let foreign = hit.iter().find(|node| !parts.nodes[**node].kind.is_managed());
         if let Some(foreign) = foreign.filter(|_| named) {
             let what = parts.nodes[*foreign].kind.name();

@@ -8,8 +8,8 @@ use crate::experiment::mistake::Mistakes;
 use crate::experiment::shape::*;
 use crate::experiment::tree::{Node, Value};
 use crate::plan::fault::{
-    BodyShare, Crossing, Direction, DnsEffect, DnsFault, Edge, FaultKind, HttpEffect, HttpFault, Law, LinkFault, Links,
-    Manner, NodeFault, Pick, Selector, Toxic,
+    Blackout, BodyShare, Crossing, Direction, DnsEffect, DnsFault, Edge, FaultKind, HttpEffect, HttpFault, Law,
+    LinkFault, Links, Manner, NodeFault, Pick, Place, Selector, Toxic, Which,
 };
 use crate::plan::{Action, Failover, Order};
 use crate::units::{ByteRate, Bytes, Share, Span};
@@ -348,16 +348,42 @@ choice! {
         stop (nodes: NodeFault) => FaultKind::Stop(nodes),
         /// Stopped in good order and started again at once; in force until it is ready again.
         restart (nodes: NodeFault) => FaultKind::Restart(nodes),
-        /// The power of a zone fails: none of its nodes is heard any more, and all of them are gone; healed by their start.
+        /// The power of a virtual machine fails: none of its nodes is heard any more, and all of them are gone; healed by their
+        /// start.
+        vm_down {
+            /// The value of the label `vm`.
+            vm: Option<String>,
+            /// Or: the one in which this stands when it strikes.
+            of: Option<Selector>,
+        } => blackout(Place::Vm, vm, of),
+        /// The power of a physical machine fails, and of the virtual ones on it.
+        host_down {
+            /// The value of the label `host`.
+            host: Option<String>,
+            /// Or: the one in which this stands when it strikes.
+            of: Option<Selector>,
+        } => blackout(Place::Host, host, of),
+        /// The power of a rack fails.
+        rack_down {
+            /// The value of the label `rack`.
+            rack: Option<String>,
+            /// Or: the one in which this stands when it strikes.
+            of: Option<Selector>,
+        } => blackout(Place::Rack, rack, of),
+        /// The power of a zone fails.
         zone_down {
             /// The value of the label `zone`.
-            zone: String,
-        } => FaultKind::ZoneDown { zone },
-        /// The same with a region.
+            zone: Option<String>,
+            /// Or: the one in which this stands when it strikes.
+            of: Option<Selector>,
+        } => blackout(Place::Zone, zone, of),
+        /// The power of a region fails.
         region_down {
             /// The value of the label `region`.
-            region: String,
-        } => FaultKind::RegionDown { region },
+            region: Option<String>,
+            /// Or: the one in which this stands when it strikes.
+            of: Option<Selector>,
+        } => blackout(Place::Region, region, of),
         /// Storage nodes of a lab are killed, drawn by the seed; healed by their start.
         storage_copy_down {
             /// How many.
@@ -388,6 +414,12 @@ choice! {
             step: String,
         } => undo.of(Action::Manual(step)),
     }
+}
+
+/// That one of the two is given, and one alone, is checked against the tree, where the keys have places.
+fn blackout(place: Place, name: Option<String>, of: Option<Selector>) -> FaultKind {
+    let which = name.map_or_else(|| Which::Of(of.unwrap_or(Selector::All)), Which::Named);
+    FaultKind::Blackout(Blackout { place, which })
 }
 
 record! {
