@@ -131,11 +131,11 @@ impl Op {
 pub enum Limit {
     /// A number.
     Quantity(Quantity),
-    /// The same metric, measured at another time.
+    /// The same metric, measured at another time or of another variant.
     Relative {
         /// It is multiplied with this; none: 1.
         factor: Option<f64>,
-        /// Which time.
+        /// When, or whose.
         reference: Reference,
         /// This is added to it.
         offset: Option<(Sign, Quantity)>,
@@ -143,12 +143,19 @@ pub enum Limit {
 }
 
 /// Another measurement of the same metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
     /// In the phase `baseline` of the same run.
     Baseline,
     /// In the stored run, `baselines/NAME.json`.
     Stored,
+    /// In the same phase of the variant that differs from the judged one on this axis alone.
+    Variant {
+        /// The axis of the matrix.
+        axis: String,
+        /// The value that the other variant has on it.
+        value: String,
+    },
 }
 
 /// What happens with an offset.
@@ -228,9 +235,18 @@ impl Expectation {
         matches!(self.limit, Limit::Relative { reference: Reference::Stored, .. })
     }
 
-    /// Whether it speaks of a variant.
+    /// The axis and value of the variant that its limit follows.
+    pub fn other_variant(&self) -> Option<(&str, &str)> {
+        match &self.limit {
+            Limit::Relative { reference: Reference::Variant { axis, value }, .. } => Some((axis, value)),
+            _ => None,
+        }
+    }
+
+    /// Whether it speaks of a variant: one that it names, and not the one that it compares with.
     pub fn speaks_of<'a>(&self, variant: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.variants.iter().all(|(axis, value)| variant(axis) == Some(value))
+            && self.other_variant().is_none_or(|(axis, value)| variant(axis) != Some(value))
     }
 }
 
@@ -319,10 +335,11 @@ impl fmt::Display for Limit {
                 if let Some(factor) = factor {
                     write!(f, "{factor} * ")?;
                 }
-                f.write_str(match reference {
-                    Reference::Baseline => "baseline",
-                    Reference::Stored => "stored",
-                })?;
+                match reference {
+                    Reference::Baseline => f.write_str("baseline")?,
+                    Reference::Stored => f.write_str("stored")?,
+                    Reference::Variant { axis, value } => write!(f, "{axis}={value}")?,
+                }
                 if let Some((sign, quantity)) = offset {
                     let sign = match sign {
                         Sign::Plus => "+",

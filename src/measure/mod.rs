@@ -7,7 +7,8 @@
 //!                                           └─▶ checking ──▶ consistency          (on a thread of its own)
 //! ```
 //! Attempts are read once and never held as such: an operation is a row of 40 bytes, counts and histograms are
-//! kept for each stretch of time between two borders of phases, and added up for each phase.
+//! kept for each stretch of time between two borders of phases, and added up for each phase. Where a plan has
+//! several variants, the operations of each phase are kept by slices of time as well, for `compare`.
 //! Each definition of `docs/measurement.md` has a file of its own.
 
 use std::io;
@@ -17,6 +18,7 @@ mod admission;
 mod assemble;
 mod availability;
 mod checking;
+mod compare;
 pub mod consistency;
 mod degraded;
 mod doubts;
@@ -32,6 +34,7 @@ mod rpo;
 mod run;
 mod samples;
 mod series;
+mod slices;
 mod steady;
 mod tally;
 #[cfg(test)]
@@ -40,8 +43,11 @@ pub(crate) mod testing;
 mod tests;
 mod workload;
 
+pub(crate) use compare::Statistic;
+pub use compare::{Difference, Interval};
 pub use doubts::NO_ATTEMPTS;
 pub use model::*;
+pub use slices::Slices;
 
 use crate::plan::{Plan, RunPlan};
 

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::slices::Slices;
 use crate::clock::Moment;
 use crate::event::{Attempt, Hit, Layout, LinkCounters, Mechanism, Milestone, Outcome, Proof, StopReason};
 use crate::plan::Plan;
@@ -114,6 +115,8 @@ pub enum DoubtRule {
     NotApplicable,
     /// An expectation compares with a stored baseline, and nothing is stored for it.
     NothingStored,
+    /// An expectation compares two variants, and the interval of their difference reaches over the limit.
+    DifferenceUnclear,
 }
 
 /// Why a run stopped before its end.
@@ -227,6 +230,10 @@ pub struct ClassFigures {
     pub windows: IndexMap<String, Window>,
     /// By fault or group of overlapping faults, in order.
     pub outages: IndexMap<String, Outage>,
+    /// By phase, where the plan has several variants: what comparing them draws from. The attempts say the same, so
+    /// that no report holds it.
+    #[serde(skip)]
+    pub slices: IndexMap<String, Slices>,
 }
 
 /// Counts and latencies of the operations due in one phase.

@@ -33,6 +33,14 @@ impl Times {
         histogram.saturating_record(units.clamp(1, LONGEST));
     }
 
+    /// A time as a histogram keeps it: the lower end of its bucket.
+    pub(crate) fn kept(ns: u64) -> u64 {
+        let units = ((ns + UNIT_NS / 2) / UNIT_NS).clamp(1, LONGEST);
+        // Three digits take 2,048 buckets up to the first power of two, and half as many for each that follows.
+        let shift = (u64::BITS - units.leading_zeros()).saturating_sub(11);
+        (units >> shift << shift) * UNIT_NS
+    }
+
     pub(crate) fn add(&mut self, other: &Times) {
         self.saturated += other.saturated;
         match (&mut self.histogram, &other.histogram) {
@@ -227,6 +235,14 @@ mod tests {
         assert_eq!(times.saturated(), 2);
         let max = times.quantiles().max_ns as f64;
         assert!((max / hour as f64 - 1.0).abs() < 0.001, "{max}");
+    }
+
+    #[test]
+    fn a_time_is_kept_as_its_histogram_keeps_it() {
+        let spread = (0..400).map(|i| (1.07f64.powi(i) * 700.0) as u64);
+        for ns in spread.chain([0, 1_499, 1_500, 2_047_000, 2_048_000, 2_049_000, 4_095_499, 3_600_000_000_000]) {
+            assert_eq!(Times::kept(ns), times([ns]).quantiles().max_ns, "{ns}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::model::{
 };
 use super::outage::OutageContext;
 use super::phases::{Interval, Phase, Timeline};
+use super::slices::Slices;
 use super::tally::Tally;
 use super::{availability, doubts, pace, rpo};
 use crate::event::{Event, What};
@@ -117,7 +118,14 @@ impl WorkloadContext<'_> {
         let alone = self.run.system.is_one_node();
         let outage = |group| -> Outage { if alone { context.outage(group).alone() } else { context.outage(group) } };
         let outages = self.timeline.groups.iter().map(|group| (group.name.clone(), outage(group))).collect();
-        ClassFigures { windows, outages }
+        ClassFigures { windows, outages, slices: self.slices(view) }
+    }
+
+    /// What a comparison draws from, by phase; nothing where there is no other variant.
+    fn slices(&self, view: View<'_>) -> IndexMap<String, Slices> {
+        let alone = self.plan.runs.iter().all(|run| run.variant == self.run.variant);
+        let phases = self.timeline.phases.iter().filter(|_| !alone);
+        phases.map(|(name, phase)| (name.clone(), Slices::of(view, phase))).collect()
     }
 
     /// The mean of operations a second in a phase.

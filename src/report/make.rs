@@ -6,7 +6,7 @@ use super::sentences;
 use super::view::{Conclusion, Experiment, REPORT_SCHEMA, Report, VariantDoubt};
 use crate::measure::Measured;
 use crate::plan::Plan;
-use crate::verdict::{Judgement, Verdict};
+use crate::verdict::{self, Judgement, Verdict};
 
 impl Report {
     /// The report on what was measured and judged.
@@ -24,6 +24,7 @@ impl Report {
                 sentences: Vec::new(),
             },
             variants: rows(&measured.runs),
+            comparisons: verdict::comparisons(measured),
             expectations: verdict.lines.clone(),
             doubts: doubts
                 .map(|(variant, doubt)| VariantDoubt { variant: variant.clone(), doubt: doubt.clone() })

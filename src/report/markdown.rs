@@ -5,10 +5,12 @@ use std::fmt::Write;
 use super::change;
 use super::proof;
 use super::row::COLUMNS;
+use super::say;
 use super::terminal::failover_parts;
 use super::view::{Report, judgement_mark, variant_name};
-use crate::measure::{MeasuredRun, Series};
-use crate::verdict::{Judged, Judgement, Word};
+use crate::experiment::metric::Unit;
+use crate::measure::{Difference, Interval, MeasuredRun, Series};
+use crate::verdict::{Comparison, Judged, Judgement, Word};
 
 /// The report in Markdown is shorter than this, in characters.
 pub const LIMIT: usize = 4_000;
@@ -27,6 +29,7 @@ pub fn markdown(report: &Report) -> String {
     out.rows(&expectations_head(report), &expectations(report), "expectations");
     out.rows(&variants_head(report), &variant_rows(report), "variants");
     out.rows("", &sparklines(report), "variants");
+    out.rows(&differences_head(report), &differences(report), "differences");
     if let Some((variant, text)) = failover_parts(report) {
         let of = if variant.is_empty() { String::new() } else { format!(" ({})", escape(&variant)) };
         out.push(&format!("**Failover**{of}: {}\n\n", escape(&text)));
@@ -157,6 +160,27 @@ fn variant_rows(report: &Report) -> Vec<String> {
         line + " |\n"
     };
     report.variants.iter().map(row).collect()
+}
+
+fn differences_head(report: &Report) -> String {
+    let against = report.comparisons.first().map_or("", |comparison| &comparison.against);
+    format!("| against {} | p50 | p99 |\n|:--|--:|--:|\n", clip(against, 60))
+}
+
+/// How far the latency of each further variant is from that of the first, where that has an interval.
+fn differences(report: &Report) -> Vec<String> {
+    let cell = |difference: &Option<Difference>| match difference {
+        Some(difference) => {
+            format!("{} ({})", say::signed(Unit::Time, difference.value), say::interval(Unit::Time, difference))
+        }
+        None => "n/a".into(),
+    };
+    let row = |comparison: &Comparison| {
+        let of = format!("{}, {}, {}", comparison.variant, comparison.of, comparison.phase);
+        format!("| {} | {} | {} |\n", clip(&of, 100), cell(&comparison.p50), cell(&comparison.p99))
+    };
+    let sure = |difference: &Option<Difference>| difference.is_some_and(|one| one.interval != Interval::None);
+    report.comparisons.iter().filter(|one| sure(&one.p50) || sure(&one.p99)).map(row).collect()
 }
 
 /// A line each variant and workload: the share of operations that succeeded over time, the faults in brackets.

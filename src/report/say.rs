@@ -4,7 +4,7 @@ use crate::clock::Moment;
 use crate::measure::Figure;
 pub(crate) use crate::said::span;
 use crate::said::three_digits;
-pub(crate) use crate::verdict::say::{count, counted, duration, factor, rate, share};
+pub(crate) use crate::verdict::say::{count, counted, duration, factor, interval, rate, share, signed};
 
 /// Seconds after `zero`, signed: `+0.62 s`, `−2.00 s`; `0 s` at it.
 pub(crate) fn offset(at: Moment, zero: Moment) -> String {

@@ -8,7 +8,7 @@ use super::manifest::Manifest;
 use super::row::Row;
 use crate::clock::Moment;
 use crate::measure::{Doubt, MeasuredRun};
-use crate::verdict::{Judged, Judgement, Word};
+use crate::verdict::{Comparison, Judged, Judgement, Word};
 
 /// The version of `report.json`; raised when a field changes its meaning or goes away, not when one is added.
 pub const REPORT_SCHEMA: u32 = 1;
@@ -27,6 +27,9 @@ pub struct Report {
     pub conclusion: Conclusion,
     /// One line each variant and workload: the figures that people compare.
     pub variants: Vec<Row>,
+    /// How latencies of each further variant differ from those of the first.
+    #[serde(default)]
+    pub comparisons: Vec<Comparison>,
     /// Each expectation of each variant it speaks of, in the order of the file.
     pub expectations: Vec<Judged>,
     /// Why the verdict is inconclusive, aborted or not ready.

@@ -24,7 +24,7 @@ pub fn judge(measured: &Measured, stored: Option<&StoredBaseline>) -> Verdict {
         match Expectation::parse(line) {
             Ok(expectation) => {
                 for variant in variants.iter().filter(|variant| variant.is_meant_by(&expectation)) {
-                    variant.judge(&expectation, &mut verdict);
+                    variant.judge(&expectation, &variants, &mut verdict);
                 }
             }
             // A plan is made of lines that parse; this one was written by another version, or by hand.
@@ -76,6 +76,7 @@ fn unreadable(line: &str, because: String) -> Judged {
         stored_value: None,
         margin: None,
         interval: None,
+        difference: None,
         repetitions: (0, 0),
         because,
     }
@@ -87,7 +88,7 @@ pub(super) struct Variant<'a> {
     plan: &'a Plan,
     stored: Option<&'a StoredBaseline>,
     /// Each planned repetition, with what was measured of it.
-    runs: Vec<(&'a RunPlan, Option<&'a MeasuredRun>)>,
+    pub(super) runs: Vec<(&'a RunPlan, Option<&'a MeasuredRun>)>,
 }
 
 pub(super) fn variants<'a>(measured: &'a Measured, stored: Option<&'a StoredBaseline>) -> Vec<Variant<'a>> {
@@ -104,18 +105,18 @@ pub(super) fn variants<'a>(measured: &'a Measured, stored: Option<&'a StoredBase
 }
 
 /// One repetition's answer to one expectation.
-struct Answer {
-    outcome: Judgement,
-    observed: Observed,
+pub(super) struct Answer {
+    pub(super) outcome: Judgement,
+    pub(super) observed: Observed,
     /// The same count over the whole run, where the expectation looks at less and sees less.
-    in_whole_run: Option<usize>,
-    limit: Option<Edge>,
-    because: String,
-    doubt: Option<Doubt>,
+    pub(super) in_whole_run: Option<usize>,
+    pub(super) limit: Option<Edge>,
+    pub(super) because: String,
+    pub(super) doubt: Option<Doubt>,
 }
 
 impl Answer {
-    fn nobody_knows(observed: Observed, because: String, doubt: Option<Doubt>) -> Answer {
+    pub(super) fn nobody_knows(observed: Observed, because: String, doubt: Option<Doubt>) -> Answer {
         Answer { outcome: Judgement::Inconclusive, observed, in_whole_run: None, limit: None, because, doubt }
     }
 }
@@ -178,8 +179,14 @@ impl<'a> Variant<'a> {
     }
 
     /// Adds a line for each subject of the expectation.
-    fn judge(&self, expectation: &Expectation, verdict: &mut Verdict) {
+    fn judge(&self, expectation: &Expectation, all: &[Variant<'_>], verdict: &mut Verdict) {
         for subject in self.subjects(expectation) {
+            if let Some((axis, value)) = expectation.other_variant() {
+                let (line, doubt) = self.compared(all, (axis, value), expectation, subject);
+                verdict.doubts.extend(doubt.map(|doubt| (self.id.clone(), doubt)));
+                verdict.lines.push(line);
+                continue;
+            }
             let stored = self.stored(expectation, subject);
             let answers: Vec<Answer> =
                 self.runs.iter().map(|(_, run)| answer(*run, expectation, subject, &stored)).collect();
@@ -215,8 +222,19 @@ impl<'a> Variant<'a> {
             rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal)
         });
         let Some(shown) = shown else { unreachable!("a variant has at least one run") };
-        let unit = subject.metric.unit();
-        let (mut observed, limit) = texts(unit, expectation, &shown);
+        let line = self.judged(expectation, subject, outcome, shown);
+        Judged { stored_value, interval, repetitions: (held, all), ..line }
+    }
+
+    /// A line that shows this answer.
+    pub(super) fn judged(
+        &self,
+        expectation: &Expectation,
+        subject: Subject<'_>,
+        outcome: Judgement,
+        shown: Answer,
+    ) -> Judged {
+        let (mut observed, limit) = texts(subject.metric.unit(), expectation, &shown);
         if let Some(whole) = shown.in_whole_run {
             observed += &format!(" ({} in the whole run)", say::count(whole as u64));
         }
@@ -232,10 +250,11 @@ impl<'a> Variant<'a> {
             },
             limit,
             limit_value: shown.limit.map(|edge| edge.limit),
-            stored_value,
+            stored_value: None,
             margin: margin(&shown.observed, shown.limit, shown.outcome),
-            interval,
-            repetitions: (held, all),
+            interval: None,
+            difference: None,
+            repetitions: (0, 0),
             because: shown.because,
         }
     }
@@ -267,6 +286,7 @@ impl<'a> Variant<'a> {
                 stored_value: None,
                 margin: None,
                 interval: None,
+                difference: None,
                 repetitions: (held, all),
                 because: because.unwrap_or_default(),
             });
@@ -275,7 +295,7 @@ impl<'a> Variant<'a> {
 }
 
 /// What makes a run doubtful: what was measured, and a stop before its end.
-fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
+pub(super) fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
     let mut doubts = run.inconclusive.clone();
     if let Some(stop) = &run.stopped
         && !doubts.iter().any(|doubt| matches!(doubt.rule, DoubtRule::IncompleteRun | DoubtRule::BaselineFailed))
@@ -288,7 +308,7 @@ fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
 
 /// Whether a doubt also turns *failed* into *inconclusive*: load, fault or the system before it were not as planned,
 /// or a part of what was recorded cannot be read, and what it would have shown is anybody's guess.
-fn excuses_failure(rule: DoubtRule) -> bool {
+pub(super) fn excuses_failure(rule: DoubtRule) -> bool {
     use DoubtRule::{BaselineFailed, DroppedRecords, IncompleteRun, LateFault, LateGenerator, LinkCouldNotAccept};
     matches!(rule, LateFault | LateGenerator | DroppedRecords | LinkCouldNotAccept | BaselineFailed | IncompleteRun)
 }
@@ -313,28 +333,15 @@ fn answer(
     stored: &Result<f64, String>,
 ) -> Answer {
     let phase = expectation.phase();
-    let Some(run) = run else {
-        let why = "the run never started".to_owned();
-        let observed = Observed::Unknown { rule: DoubtRule::IncompleteRun, why: why.clone() };
-        return Answer::nobody_knows(observed, why, None);
-    };
-    let gone = |doubt: &Doubt| doubt.rule == DoubtRule::IncompleteRun && doubt.detail == NO_ATTEMPTS;
-    if subject.metric.scope() != Scope::Run && run.inconclusive.iter().any(gone) {
-        // Whatever else could be said of figures of nothing would be untrue.
-        let why = NO_ATTEMPTS.to_owned();
-        let observed = Observed::Unknown { rule: DoubtRule::IncompleteRun, why: why.clone() };
-        return Answer::nobody_knows(observed, why, None);
-    }
-    let observed = observe(run, subject, &phase);
+    let observed = look(run, subject, &phase);
     let about = || title(expectation, subject);
-    if let Observed::Unknown { rule, why } = &observed {
-        // What a stop left unseen needs no reason besides the stop.
-        let doubt = run.stopped.is_none().then(|| Doubt { rule: *rule, detail: format!("{}: {why}", about()) });
-        let because = why.clone();
-        return Answer::nobody_knows(observed, because, doubt);
-    }
+    let (run, observed) = match (run, observed) {
+        (Some(run), observed @ Observed::Between { .. }) => (run, observed),
+        (_, observed) => return unknown(run, observed, about()),
+    };
     let limit = worked_out(&expectation.limit, |reference| match reference {
         Reference::Stored => stored.clone(),
+        Reference::Variant { .. } => unreachable!("variants are compared all runs at once"),
         Reference::Baseline => match observe(run, subject, &Phase::Baseline) {
             Observed::Between { low, high, .. } if high.is_finite() => Ok(low.midpoint(high)),
             Observed::Between { .. } => Err("operations of the baseline never finished".to_owned()),
@@ -392,6 +399,28 @@ fn answer(
     Answer { outcome, observed, in_whole_run, limit: Some(limit), because, doubt }
 }
 
+/// What a repetition shows of a metric, if it took place at all.
+pub(super) fn look(run: Option<&MeasuredRun>, subject: Subject<'_>, phase: &Phase) -> Observed {
+    let cut_off = |why: &str| Observed::Unknown { rule: DoubtRule::IncompleteRun, why: why.to_owned() };
+    let gone = |doubt: &Doubt| doubt.rule == DoubtRule::IncompleteRun && doubt.detail == NO_ATTEMPTS;
+    match run {
+        None => cut_off("the run never started"),
+        // Whatever else could be said of figures of nothing would be untrue.
+        Some(run) if subject.metric.scope() != Scope::Run && run.inconclusive.iter().any(gone) => cut_off(NO_ATTEMPTS),
+        Some(run) => observe(run, subject, phase),
+    }
+}
+
+/// The answer where nothing is known; `about` is what was looked at.
+pub(super) fn unknown(run: Option<&MeasuredRun>, observed: Observed, about: String) -> Answer {
+    let Observed::Unknown { rule, why } = &observed else { unreachable!("what is known is judged") };
+    // What a stop or an end left unseen needs no reason besides it.
+    let told = *rule == DoubtRule::IncompleteRun || run.is_none_or(|run| run.stopped.is_some());
+    let doubt = (!told).then(|| Doubt { rule: *rule, detail: format!("{about}: {why}") });
+    let because = why.clone();
+    Answer::nobody_knows(observed, because, doubt)
+}
+
 fn check_held(run: Option<&MeasuredRun>, index: usize) -> (Judgement, String) {
     let Some(run) = run else { return (Judgement::Inconclusive, "the run never started".to_owned()) };
     let Some(check) = run.checks.iter().find(|check| check.index == index && check.when == "final") else {
@@ -417,12 +446,12 @@ pub(super) struct Edge {
 /// Works out a limit; `reference` tells what it refers to.
 pub(super) fn worked_out(
     limit: &Limit,
-    reference: impl FnOnce(Reference) -> Result<f64, String>,
+    reference: impl FnOnce(&Reference) -> Result<f64, String>,
 ) -> Result<Edge, String> {
     match limit {
         Limit::Quantity(quantity) => Ok(Edge { limit: quantity.base(), tolerance: 0.0 }),
         Limit::Relative { factor, reference: to, offset } => {
-            let base = reference(*to)? * factor.unwrap_or(1.0);
+            let base = reference(to)? * factor.unwrap_or(1.0);
             Ok(match offset {
                 None => Edge { limit: base, tolerance: 0.0 },
                 Some((Sign::Plus, by)) => Edge { limit: base + by.base(), tolerance: 0.0 },
@@ -468,7 +497,7 @@ fn margin(observed: &Observed, edge: Option<Edge>, outcome: Judgement) -> Option
 }
 
 /// `orders/write.p99 during recovery`; a phase is named where the expectation names it.
-fn title(expectation: &Expectation, subject: Subject<'_>) -> String {
+pub(super) fn title(expectation: &Expectation, subject: Subject<'_>) -> String {
     match &expectation.during {
         Some(phase) => format!("{subject} during {phase}"),
         None => subject.to_string(),

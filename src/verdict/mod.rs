@@ -5,9 +5,11 @@
 //!                                                                              ▲
 //!                                            limit: a quantity, the run's own baseline, or the stored one
 //! ```
+//! Where the limit is another variant's figure, all repetitions of both are compared at once.
 
 mod baseline;
 mod because;
+mod compare;
 mod judge;
 mod model;
 mod observe;
@@ -15,6 +17,7 @@ pub mod say;
 mod stored;
 
 pub use baseline::baseline_failures;
+pub use compare::{Comparison, comparisons};
 pub use judge::judge;
 pub use model::*;
 pub use stored::{STORED_SCHEMA, StoredBaseline, StoredError};

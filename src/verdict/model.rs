@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::measure::Doubt;
+use crate::measure::{Difference, Doubt};
 
 /// The verdict on a plan's runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Judged {
     pub margin: Option<f64>,
     /// With repetitions: smallest and greatest observed.
     pub interval: Option<(f64, f64)>,
+    /// Where the limit is another variant's figure: how far this one is from so many times it.
+    #[serde(default)]
+    pub difference: Option<Difference>,
     /// Repetitions in which it came true, of how many.
     pub repetitions: (u32, u32),
     /// What explains it in a few words, such as `507 operations failed: 472 timeout, 35 reset`; empty if nothing to add.

@@ -39,7 +39,7 @@ pub(super) enum Observed {
 
 impl Observed {
     /// Known exactly.
-    fn exactly(value: f64) -> Observed {
+    pub(super) fn exactly(value: f64) -> Observed {
         Observed::Between { low: value, high: value, doubt: DoubtRule::OpenGap }
     }
 

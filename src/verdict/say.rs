@@ -1,6 +1,7 @@
 //! Figures as people read them: three significant digits, the unit always, never more sure than measured.
 
 use crate::experiment::metric::Unit;
+use crate::measure::{Difference, Interval};
 pub use crate::said::{duration, three_digits};
 
 /// A value of this unit, in its base: seconds, shares, counts.
@@ -12,6 +13,32 @@ pub fn value(unit: Unit, value: f64) -> String {
         Unit::Rate => rate(value),
         Unit::Ratio => factor(value),
         Unit::YesNo => if value > 0.5 { "yes" } else { "no" }.to_owned(),
+    }
+}
+
+/// A difference of two values, with its sign.
+pub fn signed(unit: Unit, difference: f64) -> String {
+    let sign = match difference {
+        0.0 => "",
+        more if more > 0.0 => "+",
+        _ => "−",
+    };
+    format!("{sign}{}", value(unit, difference.abs()))
+}
+
+/// What is known of a difference: `95 %: +19.8 ms to +20.4 ms`.
+pub fn interval(unit: Unit, difference: &Difference) -> String {
+    let interval = match (difference.low, difference.high) {
+        (Some(low), Some(high)) => format!("{} to {}", signed(unit, low), signed(unit, high)),
+        (Some(low), None) => format!("≥ {}", signed(unit, low)),
+        (None, Some(high)) => format!("≤ {}", signed(unit, high)),
+        (None, None) => "anything".to_owned(),
+    };
+    match difference.interval {
+        Interval::Blocks | Interval::Ranks => format!("95 %: {interval}"),
+        Interval::Range => format!("each run against each: {interval}"),
+        Interval::Bounds => format!("not all had ended: {interval}"),
+        Interval::None => "one run of each, no interval".to_owned(),
     }
 }
 
@@ -94,6 +121,19 @@ pub fn rate(per_second: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn differences_have_a_sign_and_what_is_known_of_them() {
+        let difference = |low, high, interval| Difference { value: 0.02, low, high, interval };
+        for (difference, said) in [
+            (difference(Some(-0.001), Some(0.02), Interval::Blocks), "95 %: −1.00 ms to +20.0 ms"),
+            (difference(Some(0.0), Some(0.02), Interval::Range), "each run against each: 0 s to +20.0 ms"),
+            (difference(Some(0.02), None, Interval::Bounds), "not all had ended: ≥ +20.0 ms"),
+            (difference(Some(0.02), Some(0.02), Interval::None), "one run of each, no interval"),
+        ] {
+            assert_eq!(interval(Unit::Time, &difference), said);
+        }
+    }
 
     #[test]
     fn figures_read_as_people_say_them() {

@@ -11,6 +11,7 @@ use crate::experiment::metric::Metric;
 use crate::measure::*;
 use crate::plan::{Plan, Require};
 
+mod compare;
 mod doubts;
 mod stored;
 mod writes;
@@ -121,6 +122,7 @@ fn run() -> MeasuredRun {
     let class = ClassFigures {
         windows: phases.iter().map(|phase| ((*phase).to_owned(), window())).collect(),
         outages: IndexMap::from([("cut".to_owned(), outage("cut"))]),
+        slices: IndexMap::new(),
     };
     let availability = Availability { request_based: Some(1.0), time_based: Some(1.0), slice_ns: SECOND, budget: None };
     let orders = WorkloadFigures {

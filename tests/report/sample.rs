@@ -376,6 +376,7 @@ fn judged(
         stored_value: None,
         margin: (limit_value != 0.0).then(|| (value - limit_value).abs() / limit_value),
         interval: None,
+        difference: None,
         repetitions: (1, 1),
         because,
     }
@@ -591,9 +592,10 @@ fn workload(operations: &[Vec<Attempt>], phases: &IndexMap<String, PhaseSpan>, s
         let of_class: Vec<&Vec<Attempt>> =
             operations.iter().filter(|op| name == "all" || &*op[0].class == name).collect();
         let windows = phases.iter().map(|(name, span)| (name.clone(), window(&of_class, *span))).collect();
+        let slices = phases.iter().map(|(name, span)| (name.clone(), slices(&of_class, *span))).collect();
         classes.insert(
             name.to_owned(),
-            ClassFigures { windows, outages: IndexMap::from([("cut".into(), outage(&of_class))]) },
+            ClassFigures { windows, outages: IndexMap::from([("cut".into(), outage(&of_class))]), slices },
         );
     }
     let all = &classes["all"];
@@ -669,6 +671,12 @@ fn window(operations: &[&Vec<Attempt>], span: PhaseSpan) -> Window {
         ),
         lateness: quantiles(within.iter().map(|op| op[0].start.0 - op[0].due.0).collect()),
     }
+}
+
+fn slices(operations: &[&Vec<Attempt>], span: PhaseSpan) -> Slices {
+    let within = operations.iter().filter(|op| (span.start..span.end).contains(&op[0].due));
+    let length = span.end.saturating_since(span.start).as_nanos() as u64;
+    Slices::new(length, within.map(|op| (op[0].due.0 - span.start.0, end(op) - op[0].due.0, is_ok(op))))
 }
 
 fn quantiles(mut values: Vec<u64>) -> Quantiles {

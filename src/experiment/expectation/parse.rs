@@ -50,7 +50,9 @@ pub(super) fn expectation(text: &str) -> Result<Expectation, Box<Faulty>> {
         faulty.note(during.as_ref().map_or(Ok(()), |(phase, at)| check_phase(subject.metric, phase, at.clone())));
         faulty.note(op.clone().map_or(Ok(()), |(op, at)| check_op(op, at, subject.metric)));
         let phase = during.as_ref().map(|(phase, _)| phase);
-        faulty.note(limit.as_ref().map_or(Ok(()), |limit| check_limit(limit, subject, phase, limit_at)));
+        let variants = &faulty.variants;
+        let checked = limit.as_ref().map_or(Ok(()), |limit| check_limit(limit, subject, phase, variants, limit_at));
+        faulty.note(checked);
     }
     match (subject, op, limit) {
         (Some(subject), Some((op, _)), Some(limit)) if faulty.mistakes.is_empty() => {
@@ -252,14 +254,13 @@ fn limit(mut cursor: Cursor<'_>, metric: Metric) -> Parsed<Limit> {
         None => None,
     };
     let rest = cursor.rest_trimmed();
-    let reference = match cursor.letters() {
-        "baseline" => Reference::Baseline,
-        "stored" => Reference::Stored,
-        word if factor.is_some() || nearest(word, ["baseline", "stored"]).is_some() => {
-            return fail(rest.start..rest.start + word.len(), "expected `baseline` or `stored`")
-                .help("limits are a quantity, or `[n *] (baseline | stored) [± quantity]`");
+    let reference = match reference(&mut cursor)? {
+        Ok(reference) => reference,
+        Err(word) if factor.is_some() || nearest(word, ["baseline", "stored"]).is_some() => {
+            return fail(rest.start..rest.start + word.len(), "expected `baseline`, `stored` or `axis=value`")
+                .help("limits are a quantity, or `[n *] (baseline | stored | axis=value) [± quantity]`");
         }
-        _ => {
+        Err(_) => {
             return match Quantity::parse(text, metric.unit()) {
                 Ok(quantity) => Ok(Limit::Quantity(quantity)),
                 Err(message) => fail(whole, format!("{metric} {}", after_metric(&message))),
@@ -281,6 +282,29 @@ fn limit(mut cursor: Cursor<'_>, metric: Metric) -> Parsed<Limit> {
         Ok(quantity) => Ok(Limit::Relative { factor, reference, offset: Some((sign, quantity)) }),
         Err(message) => fail(at, format!("{metric} {}", after_metric(&message))),
     }
+}
+
+/// What a limit refers to; else the letters that stand there.
+fn reference<'a>(cursor: &mut Cursor<'a>) -> Parsed<Result<Reference, &'a str>> {
+    let before = cursor.at;
+    let axis_at = cursor.word(is_op);
+    let axis = &cursor.text[axis_at.clone()];
+    if is_name(axis) && cursor.text[cursor.at..].starts_with('=') {
+        cursor.at += 1;
+        let start = cursor.at;
+        let value = cursor.word(|_| false);
+        if value.is_empty() || value.start > start {
+            return fail(axis_at.start..axis_at.end + 1, "expected a value right after `=`, as in `retry=none`");
+        }
+        let (axis, value) = (axis.to_owned(), cursor.text[value].to_owned());
+        return Ok(Ok(Reference::Variant { axis, value }));
+    }
+    cursor.at = before;
+    Ok(match cursor.letters() {
+        "baseline" => Ok(Reference::Baseline),
+        "stored" => Ok(Reference::Stored),
+        word => Err(word),
+    })
 }
 
 /// Joins the complaint of a quantity to the name of its metric.
@@ -365,8 +389,15 @@ fn check_op(op: Op, at: Range<usize>, metric: Metric) -> Parsed<()> {
     Ok(())
 }
 
-/// A limit of the baseline needs a metric that the baseline has, and another phase than the baseline.
-fn check_limit(limit: &Limit, subject: &Subject, phase: Option<&Phase>, at: Range<usize>) -> Parsed<()> {
+/// A limit of the baseline needs a metric that the baseline has, and another phase than the baseline; one of a variant
+/// needs another variant.
+fn check_limit(
+    limit: &Limit,
+    subject: &Subject,
+    phase: Option<&Phase>,
+    variants: &[(String, String)],
+    at: Range<usize>,
+) -> Parsed<()> {
     let metric = subject.metric;
     match limit {
         Limit::Relative { .. } if metric.unit() == Unit::YesNo => fail(at, format!("`{metric}` is yes or no")),
@@ -375,6 +406,11 @@ fn check_limit(limit: &Limit, subject: &Subject, phase: Option<&Phase>, at: Rang
         }
         Limit::Relative { reference: Reference::Baseline, .. } if phase == Some(&Phase::Baseline) => {
             fail(at, "this compares the baseline with itself")
+        }
+        Limit::Relative { reference: Reference::Variant { axis, value }, .. }
+            if variants.iter().any(|known| *known == (axis.clone(), value.clone())) =>
+        {
+            fail(at, "this compares a variant with itself")
         }
         _ => Ok(()),
     }

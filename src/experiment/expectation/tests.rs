@@ -23,6 +23,9 @@ fn each_form_of_the_grammar_prints_as_it_was_written() {
         "service_availability > 99.99%",
         "checks == 100%",
         "orders.amplification <= 1.3 where region=\"far away\"",
+        "orders/write.p50 during overall > redundancy=local + 10ms where redundancy=zone",
+        "failover_latency <= 0.5 * kind=true-one",
+        "p99 == loss=5% ± 2ms where retry=none",
     ] {
         assert_eq!(Expectation::parse(line).map(|expectation| expectation.to_string()), Ok(line.to_owned()));
     }
@@ -49,6 +52,13 @@ fn what_was_left_out_has_its_default() {
     assert_eq!(expectation.phase(), Phase::Impact);
     assert_eq!(expectation.subject.workload, None);
     assert!(expectation.speaks_of(|_| None));
+}
+
+#[test]
+fn a_line_does_not_speak_of_the_variant_that_it_compares_with() {
+    let expectation = Expectation::parse("p99 <= 1.1 * retry=none").unwrap();
+    let speaks = |value| expectation.speaks_of(|axis| (axis == "retry").then_some(value));
+    assert_eq!((speaks("none"), speaks("fixed")), (false, true));
 }
 
 /// What is wrong with a line: the part it points at, the message and the help.
@@ -84,9 +94,12 @@ fn a_mistake_points_at_its_words_and_says_what_was_meant() {
         (
             "p99 <= 1.1 * basline",
             "basline",
-            "expected `baseline` or `stored`",
-            "limits are a quantity, or `[n *] (baseline | stored) [± quantity]`",
+            "expected `baseline`, `stored` or `axis=value`",
+            "limits are a quantity, or `[n *] (baseline | stored | axis=value) [± quantity]`",
         ),
+        ("p99 <= retry= none", "retry=", "expected a value right after `=`, as in `retry=none`", ""),
+        ("p99 <= retry=none 3ms", "3ms", "expected `+`, `-` or `±` and a time, or nothing", ""),
+        ("p99 <= retry=none where retry=none", "retry=none", "this compares a variant with itself", ""),
         ("p99 <= baseline 3", "3", "expected `+`, `-` or `±` and a time, or nothing", ""),
         (
             "failover_latency <= 1.1 * baseline",

@@ -76,7 +76,8 @@ impl Checker<'_> {
     }
 
     fn check_expectation(&mut self, path: &[&str], text: &str, expectation: &Expectation) {
-        let known = self.check_where(path, text, &expectation.variants);
+        let known =
+            self.check_where(path, text, &expectation.variants) & self.check_other_variant(path, text, expectation);
         if known && !expectation.speaks_of(|axis| self.run.variant.get(axis).map(String::as_str)) {
             return;
         }
@@ -90,31 +91,46 @@ impl Checker<'_> {
 
     /// `where` names an axis of the matrix and one of its values; whether it does.
     fn check_where(&mut self, path: &[&str], text: &str, variants: &[(String, String)]) -> bool {
+        let clause = text.find(" where ").unwrap_or(0);
         let mut known = !self.axes.open;
-        for (axis, value) in variants.iter().filter(|_| !self.axes.open) {
-            let clause = text.find(" where ").unwrap_or(0);
-            let at = |word: &str| {
-                text[clause..].find(word).map_or(0..text.len(), |at| clause + at..clause + at + word.len())
-            };
-            let Some(values) = self.axes.values.get(axis) else {
-                let title = format!("the matrix has no axis {}", quoted(axis));
-                let mistake = Mistake::new(self.part(path, at(axis)), title);
-                self.mistakes.add(mistake.known(axis, "axes", self.axes.values.keys().map(String::as_str)));
-                known = false;
-                continue;
-            };
-            // An axis without values is told where it stands.
-            let Some(values) = values.as_ref().filter(|values| !values.contains(value)) else { continue };
-            known = false;
-            let title = format!("the axis `{axis}` has no value {}", quoted(value));
-            let at = text[clause..].find('=').map_or(0..text.len(), |equals| {
-                let start = text[clause + equals..].find(value.as_str()).map_or(clause, |at| clause + equals + at);
-                start..start + value.len()
-            });
-            let mistake = Mistake::new(self.part(path, at), title);
-            self.mistakes.add(mistake.known(value, "values", values.iter().map(String::as_str)));
+        for (axis, value) in variants {
+            known &= self.check_variant(path, text, clause, axis, value);
         }
         known
+    }
+
+    /// So does a limit that is another variant's figure.
+    fn check_other_variant(&mut self, path: &[&str], text: &str, expectation: &Expectation) -> bool {
+        let Some((axis, value)) = expectation.other_variant() else { return true };
+        let clause = text.find(&format!("{axis}={value}")).unwrap_or(0);
+        self.check_variant(path, text, clause, axis, value)
+    }
+
+    /// The matrix has this axis and this value, which stand in the text from `clause` on; whether it does.
+    fn check_variant(&mut self, path: &[&str], text: &str, clause: usize, axis: &str, value: &str) -> bool {
+        if self.axes.open {
+            return false;
+        }
+        let at =
+            |word: &str| text[clause..].find(word).map_or(0..text.len(), |at| clause + at..clause + at + word.len());
+        let Some(values) = self.axes.values.get(axis) else {
+            let title = format!("the matrix has no axis {}", quoted(axis));
+            let mistake = Mistake::new(self.part(path, at(axis)), title);
+            self.mistakes.add(mistake.known(axis, "axes", self.axes.values.keys().map(String::as_str)));
+            return false;
+        };
+        // An axis without values is told where it stands.
+        let Some(values) = values.as_ref().filter(|values| !values.iter().any(|known| known == value)) else {
+            return true;
+        };
+        let title = format!("the axis `{axis}` has no value {}", quoted(value));
+        let at = text[clause..].find('=').map_or(0..text.len(), |equals| {
+            let start = text[clause + equals..].find(value).map_or(clause, |at| clause + equals + at);
+            start..start + value.len()
+        });
+        let mistake = Mistake::new(self.part(path, at), title);
+        self.mistakes.add(mistake.known(value, "values", values.iter().map(String::as_str)));
+        false
     }
 
     /// The workload and the class exist; whether they do.

@@ -10,7 +10,7 @@ pub(super) struct Definition {
 }
 
 /// Words that are not metrics.
-const WORDS: [(&str, &str); 17] = [
+const WORDS: [(&str, &str); 18] = [
     (
         "operation",
         "One thing that a workload wants done, due by its arrival schedule; it consists of one or more attempts. It is ok if any attempt is; else indeterminate if it is a write with an attempt whose effect is unknown; else failed.",
@@ -64,6 +64,10 @@ const WORDS: [(&str, &str); 17] = [
     (
         "error_budget",
         "(1 − the promised share) × a year of 365.25 days. These incidents a year: the incidents a year that the experiment states × the unavailability of this one. Incidents it pays for: budget / unavailability, at the resolution of the measurement.",
+    ),
+    (
+        "difference",
+        "A variant's figure minus another's. Of one run each its interval holds 95 % of what blocks of a second, drawn anew within both runs, come to: it covers chance within these runs, not what differs from run to run. Of eight and more runs each it is the 95 % interval by ranks, of fewer the range of all pairs. An expectation that compares holds if all of the interval is on the good side.",
     ),
     ("margin", "|observed − limit| / |limit|; negative on the bad side of the limit."),
     ("acknowledged", "Writes that the system answered as done."),

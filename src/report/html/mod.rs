@@ -62,6 +62,7 @@ struct Page<'a> {
     comparison: Table,
     service_levels: Table,
     expectations: Table,
+    differences: Option<Table>,
     workloads: Vec<Charts>,
     undrawn: usize,
     failovers: Vec<Failover>,
@@ -152,6 +153,7 @@ impl<'a> Page<'a> {
             comparison: summary::comparison(report),
             service_levels: summary::service_levels(report),
             expectations: summary::expectations(report),
+            differences: summary::differences(report),
             undrawn: all.len() - runs.len(),
             outages: report
                 .workload_names()

@@ -1,6 +1,8 @@
 //! The first screen's tables: what users lived through, what was promised, what was expected.
 
 use super::table::{Cell, Table};
+use crate::experiment::metric::Unit;
+use crate::measure::Difference;
 use crate::report::change;
 use crate::report::row::COLUMNS;
 use crate::report::say;
@@ -30,6 +32,35 @@ pub(super) fn comparison(report: &Report) -> Table {
         table.row(cells);
     }
     table
+}
+
+/// Each further variant's latency against that of the first.
+pub(super) fn differences(report: &Report) -> Option<Table> {
+    let against = &report.comparisons.first()?.against;
+    let mut table = Table::new(
+        format!("Latency, and how far it is from that of {against}"),
+        vec![
+            Cell::text("variant"),
+            Cell::text("workload, phase"),
+            Cell::number("p50").defined("difference"),
+            Cell::number("p99").defined("difference"),
+        ],
+    );
+    for comparison in &report.comparisons {
+        let cell = |difference: &Option<Difference>| match difference {
+            Some(difference) => {
+                Cell::number(say::signed(Unit::Time, difference.value)).note(say::interval(Unit::Time, difference))
+            }
+            None => Cell::number("n/a").note("nothing was due"),
+        };
+        table.row(vec![
+            Cell::text(&comparison.variant),
+            Cell::text(format!("{}, {}", comparison.of, comparison.phase)),
+            cell(&comparison.p50),
+            cell(&comparison.p99),
+        ]);
+    }
+    Some(table)
 }
 
 /// Service levels and error budgets.
