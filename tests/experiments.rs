@@ -68,6 +68,11 @@ fn managed_sql_remote_zone_lost() {
 }
 
 #[test]
+fn managed_sql_commit_latency() {
+    holds(|| Case::experiment("experiments/managed-sql/commit-latency.yaml"));
+}
+
+#[test]
 fn managed_sql_failovers() {
     holds(|| Case::experiment("experiments/managed-sql/failovers.yaml"));
 }
