@@ -41,6 +41,8 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod evidence;
+
 pub mod admin;
 
 pub mod drill;

@@ -8,11 +8,8 @@ use super::{RunArgs, say};
 use crate::experiment::expectation::Expectation;
 use crate::measure::Measured;
 use crate::plan::Plan;
-use crate::report;
+use crate::report::{self, BASELINE_FILE};
 use crate::verdict::{StoredBaseline, Verdict};
-
-/// The stored baseline that a run was compared with, in its folder.
-pub(super) const FILE: &str = "baseline.json";
 
 /// Where stored baselines are, unless `--baseline` says otherwise.
 const FOLDER: &str = "baselines";
@@ -60,7 +57,7 @@ fn of_plan(args: &RunArgs, plan: &Plan) -> Result<Option<Vec<u8>>, String> {
 
 /// The one that a run was compared with, as kept in its folder.
 pub(super) fn of_run(dir: &Path) -> Result<Option<StoredBaseline>, String> {
-    Ok(read(&dir.join(FILE))?.map(|(_, stored)| stored))
+    Ok(read(&dir.join(BASELINE_FILE))?.map(|(_, stored)| stored))
 }
 
 /// Stores what a run observed, if it held; says what came of it. False if it was to be written and could not be.

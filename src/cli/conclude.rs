@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, baseline, say, write_stdout};
 use crate::event::PLAN_FILE;
-use crate::measure::Measured;
+use crate::evidence::Finding;
+use crate::measure::{Doubt, DoubtRule, Measured};
 use crate::report::{self, EXPERIMENT_FILE, Manifest, Report, Style};
 use crate::run::StopSwitch;
 use crate::verdict::{self, Verdict, Word};
@@ -20,21 +21,44 @@ pub(super) struct Concluded {
     exit: Exit,
 }
 
-/// Measures, judges and reports. `also` is what else is written once the reports are. An error: nothing can be measured.
+/// Measures, judges and reports, as [`tell`] does. `also` is what else is written once the reports are. An error:
+/// nothing can be measured.
 pub(super) fn conclude(
     dir: &Path,
     manifest: impl FnOnce(&Measured) -> Manifest,
+    altered: &[Finding],
     stop: &StopSwitch,
     also: impl FnOnce(&Report) -> Result<(), String>,
 ) -> Result<Concluded, String> {
-    let measured = Measured::from_run(dir).map_err(|error| format!("{}; {}", super::chain(&error), advice(dir)))?;
-    let stored = baseline::of_run(dir)?;
-    let verdict = verdict::judge(&measured, stored.as_ref());
+    let Told { measured, verdict, report } = tell(dir, manifest, altered)?;
     let exit = exit_of(&measured, verdict.word, stop);
-    let report = Report::new(&measured, &verdict, &manifest(&measured));
     let written = report::write_all(&report, dir).map_err(|error| super::chain(&error));
     let html = written.and_then(|written| also(&report).map(|()| written.html));
     Ok(Concluded { measured, verdict, report, html, exit })
+}
+
+/// What a run folder tells; nothing is written yet.
+pub(super) struct Told {
+    measured: Measured,
+    verdict: Verdict,
+    pub(super) report: Report,
+}
+
+/// Measures and judges. `altered` are records that are not as the run sealed them: what they tell is in doubt.
+pub(super) fn tell(
+    dir: &Path,
+    manifest: impl FnOnce(&Measured) -> Manifest,
+    altered: &[Finding],
+) -> Result<Told, String> {
+    let mut measured = Measured::from_run(dir).map_err(|error| format!("{}; {}", super::chain(&error), advice(dir)))?;
+    for Finding { path, wrong } in altered {
+        let detail = format!("{path} was {} after the run had sealed its files", wrong.done());
+        measured.doubt(&Doubt { rule: DoubtRule::AlteredRecords, detail });
+    }
+    let stored = baseline::of_run(dir)?;
+    let verdict = verdict::judge(&measured, stored.as_ref());
+    let report = Report::new(&measured, &verdict, &manifest(&measured));
+    Ok(Told { measured, verdict, report })
 }
 
 /// What to do with a folder that cannot be measured.

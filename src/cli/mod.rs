@@ -3,6 +3,7 @@
 mod baseline;
 mod check;
 mod conclude;
+mod evidence;
 mod exit;
 mod heal;
 mod init;
@@ -15,21 +16,17 @@ mod resolve;
 mod run;
 mod signals;
 
-use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use indexmap::IndexMap;
-use sha2::{Digest, Sha256};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::backend::Choice;
 use crate::experiment;
-use crate::report::MANIFEST_FILE;
-use crate::run::{LOCK_FILE, chain, descriptors, keeper};
+use crate::run::{chain, descriptors, keeper};
 
 pub use exit::Exit;
 
@@ -49,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   brownout init mine.yaml                           a commented first experiment
   brownout lab primary-standby                      a lab to point your own client at
   brownout report runs/2026-11-20T18-41-07-mine     make the reports again
+  brownout verify runs/2026-11-20T18-41-07-mine     is every file as the run left it?
 
 Exit codes: 0 held, 1 failed, 2 nothing started, 3 system not ready, 4 aborted by a guard or lease,
 5 inconclusive, 70 our own bug, 130 Ctrl-C, 143 SIGTERM.";
@@ -64,6 +62,12 @@ pub enum Command {
     Plan(PlanArgs),
     /// Make every report of a run again, also of one that was cut off.
     Report(ReportArgs),
+    /// Check that run folders are as their runs left them, and who signed them.
+    Verify(VerifyArgs),
+    /// Sign run folders, after checking them.
+    Sign(SignArgs),
+    /// Make a pair of keys: one to sign with, one to give to others.
+    Keygen(KeygenArgs),
     /// Undo what a dead run left behind: its processes and its faults.
     Heal(HealArgs),
     /// Serve proxies with toxics over HTTP, in the place of a Toxiproxy server.
@@ -140,6 +144,9 @@ pub struct RunArgs {
     /// Who applies faults on links: `embedded`, or a server elsewhere, `toxiproxy=http://127.0.0.1:8474`.
     #[arg(long, value_name = "BACKEND", default_value = "embedded")]
     pub backend: Choice,
+    /// Who answers for the run; the manifest and every report name them.
+    #[arg(long, value_name = "NAME", value_parser = evidence::person)]
+    pub signed_off_by: Option<String>,
     /// Where run folders go.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
@@ -194,6 +201,49 @@ pub struct ReportArgs {
     pub json: bool,
 }
 
+/// `brownout verify`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  brownout verify runs/2026-11-20T18-41-07-quickstart                     every file, by its SHA-256
+  brownout verify runs/2026-11-20T18-41-07-quickstart --key release.pub   and that this key signed it
+
+Exit codes: 0 as the run left it, 1 altered, or not signed by the key, 2 no such folder or key, or its run is
+alive, 5 never sealed: the run was cut off.")]
+pub struct VerifyArgs {
+    /// Run folders.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The public key of who must have signed; may be given many times, and then all must have.
+    #[arg(long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+}
+
+/// `brownout sign`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  brownout keygen release.key                                           once: release.key and release.key.pub
+  brownout sign runs/2026-11-20T18-41-07-quickstart --key release.key   a folder that was altered is not signed
+  brownout verify runs/2026-11-20T18-41-07-quickstart --key release.key.pub")]
+pub struct SignArgs {
+    /// Run folders.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The private key; only its owner may be able to read it.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
+/// `brownout keygen`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  brownout keygen ~/.config/brownout/release.key     writes release.key (mode 600) and release.key.pub
+
+The files are PEM for Ed25519; `openssl genpkey -algorithm ed25519` makes such keys too.")]
+pub struct KeygenArgs {
+    /// The private key's file; it must not exist. The public key goes beside it, with `.pub`.
+    pub file: PathBuf,
+}
+
 /// `brownout heal`.
 #[derive(Args, Debug)]
 pub struct HealArgs {
@@ -241,6 +291,9 @@ pub fn main() -> u8 {
         Command::Check(args) => check::check(args),
         Command::Plan(args) => check::plan(args),
         Command::Report(args) => report::report(args),
+        Command::Verify(args) => evidence::verify(args),
+        Command::Sign(args) => evidence::sign(args),
+        Command::Keygen(args) => evidence::keygen(args),
         Command::Heal(args) => heal::heal(args),
         Command::Proxy(args) => proxy::proxy(args),
         Command::Lab(args) => lab::lab(args),
@@ -293,34 +346,4 @@ fn say(text: &str) {
 fn write_stdout(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// SHA-256 of every file of a run folder but its locks and its manifest, in hexadecimal, by path inside it.
-fn hashes(dir: &Path) -> std::io::Result<IndexMap<String, String>> {
-    let mut folders = vec![dir.to_owned()];
-    let mut hashes = BTreeMap::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
-            let is_lock = path.file_name().is_some_and(|name| name == LOCK_FILE);
-            if path.is_file() && name != MANIFEST_FILE && !is_lock {
-                let mut hash = Sha256::new();
-                let mut file = std::fs::File::open(&path)?;
-                let mut block = vec![0; 1 << 16];
-                loop {
-                    match file.read(&mut block)? {
-                        0 => break,
-                        read => hash.update(&block[..read]),
-                    }
-                }
-                hashes.insert(name, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
-            }
-        }
-    }
-    Ok(hashes.into_iter().collect())
 }

@@ -15,9 +15,10 @@ use super::{Exit, RunArgs, baseline, say, signals};
 use crate::backend::{Choice, LinkAction};
 use crate::clock::wall_ns;
 use crate::event::{PLAN_FILE, StopReason, What};
+use crate::evidence;
 use crate::measure::Measured;
 use crate::plan::{Plan, timeline};
-use crate::report::{self, EXPERIMENT_FILE, Manifest, Report};
+use crate::report::{self, BASELINE_FILE, EXPERIMENT_FILE, Manifest, Report};
 use crate::run::secrets::Secrets;
 use crate::run::{self, Allowance, Listener, Pulse, RunFolder, Setup, StopSwitch};
 use crate::system::lab::Labs;
@@ -109,7 +110,17 @@ fn beyond_backend(args: &RunArgs, file: &ResolvedFile) -> Vec<String> {
 /// One experiment, from its folder to its report.
 fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSwitch) -> Exit {
     let plan = &file.plan;
-    let folder = match prepare(args, file, stored) {
+    let started = wall_ns();
+    let manifest = Manifest {
+        command: std::env::args().collect(),
+        seed: plan.runs[0].seed.0,
+        started_wall_ns: started,
+        experiment_sha256: plan.experiment_sha256.clone(),
+        signed_off_by: args.signed_off_by.clone().unwrap_or_default(),
+        experiment: Some(file.text.clone()),
+        ..Manifest::of_this_machine()
+    };
+    let folder = match prepare(args, file, stored, &manifest) {
         Ok(folder) => folder,
         Err(why) => {
             say(&format!("error: {why}\nnothing was started\n"));
@@ -120,7 +131,6 @@ fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSw
         say(&headline(plan));
     }
     let mut exit = Exit::Held;
-    let started = wall_ns();
     let pulse = Pulse::default();
     {
         let _view = if args.quiet { None } else { LiveView::start(pulse.clone(), stop.clone(), super::colour()) };
@@ -133,13 +143,7 @@ fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSw
             exit = exit.worse_of(conduct(args, plan, index, &folder, &own, &pulse));
         }
     }
-    let manifest = Manifest {
-        command: std::env::args().collect(),
-        seed: plan.runs[0].seed.0,
-        started_wall_ns: started,
-        duration_ns: wall_ns().saturating_sub(started),
-        ..Manifest::of_this_machine()
-    };
+    let manifest = Manifest { duration_ns: wall_ns().saturating_sub(started), ..manifest };
     let exit = finish(args, &folder, manifest, stop, exit);
     drop(folder);
     if let Some(keep) = args.keep {
@@ -148,8 +152,13 @@ fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSw
     exit
 }
 
-/// Makes the run folder with what is known before anything starts.
-fn prepare(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>) -> Result<RunFolder, String> {
+/// Makes the run folder with what is known before anything starts; its manifest is sealed at the end.
+fn prepare(
+    args: &RunArgs,
+    file: &ResolvedFile,
+    stored: Option<&[u8]>,
+    manifest: &Manifest,
+) -> Result<RunFolder, String> {
     let plan = &file.plan;
     let mut path = args.out.join(format!("{}-{}", stamp(), plan.name));
     for again in 2.. {
@@ -161,10 +170,11 @@ fn prepare(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>) -> Result
     let folder = RunFolder::create(&path).map_err(|error| error.to_string())?;
     let plan_json = serde_json::to_vec_pretty(plan).map_err(|error| error.to_string())?;
     let known = [(EXPERIMENT_FILE, file.text.as_bytes()), (PLAN_FILE, &plan_json)];
-    for (name, content) in known.into_iter().chain(stored.map(|stored| (baseline::FILE, stored))) {
+    for (name, content) in known.into_iter().chain(stored.map(|stored| (BASELINE_FILE, stored))) {
         std::fs::write(folder.path().join(name), content)
             .map_err(|error| format!("cannot write `{}`: {error}", folder.path().join(name).display()))?;
     }
+    manifest.write(folder.path()).map_err(|error| super::chain(&error))?;
     Ok(folder)
 }
 
@@ -245,19 +255,18 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
     }
 }
 
-/// Measures, judges, reports; then what only a run leaves: its manifest, copies for a CI, a baseline.
+/// Measures, judges, reports; then what only a run leaves: its files sealed, copies for a CI, a baseline.
 fn finish(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch, conducted: Exit) -> Exit {
     let dir = folder.path();
-    manifest.experiment = std::fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
-    // Where they cannot be read, the report says that there are none, and the manifest is not written.
-    manifest.files = super::hashes(dir).unwrap_or_default();
+    // Where they cannot be read, the report says that there are none, and the files are not sealed.
+    manifest.files = evidence::hashes(dir).unwrap_or_default();
     let leave = |report: &Report| {
-        let files = super::hashes(dir).map_err(|error| error.to_string())?;
+        let files = evidence::hashes(dir).map_err(|error| format!("cannot seal the run's files: {error}"))?;
         let manifest = Manifest { files, ..report.manifest.clone() };
         manifest.write(dir).map_err(|error| super::chain(&error))?;
         copies(args, report)
     };
-    let concluded = match conclude(dir, |_| manifest, stop, leave) {
+    let concluded = match conclude(dir, |_| manifest, &[], stop, leave) {
         Ok(concluded) => concluded,
         Err(why) => {
             say(&format!("error: {why}; the run folder is {}\n", dir.display()));

@@ -84,6 +84,11 @@ impl Measured {
         Ok(Measured { plan, runs, missing })
     }
 
+    /// A reason to doubt all that was measured, told from outside.
+    pub fn doubt(&mut self, doubt: &Doubt) {
+        self.runs.iter_mut().for_each(|run| run.inconclusive.push(doubt.clone()));
+    }
+
     /// Measures one run of a plan as far as it has come, while it goes on; none if nothing was recorded yet.
     pub fn of_one(root: &Path, plan: &Plan, run: &RunPlan) -> Result<Option<MeasuredRun>, MeasureError> {
         // What is missing of a run under way is what has not happened yet.

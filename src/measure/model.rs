@@ -109,6 +109,8 @@ pub enum DoubtRule {
     OpenGap,
     /// The run was cut off: its folder ends before its end.
     IncompleteRun,
+    /// The records are not those that the run sealed.
+    AlteredRecords,
     /// Some register writes are masked: lost or not, nobody can know.
     MaskedWrites,
     /// A figure that an expectation names does not apply.

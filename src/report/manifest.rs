@@ -14,6 +14,9 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 /// The experiment as run, in a run folder.
 pub const EXPERIMENT_FILE: &str = "experiment.yaml";
 
+/// The stored baseline that a run was compared with, in a run folder.
+pub const BASELINE_FILE: &str = "baseline.json";
+
 /// The version of `manifest.json`; raised when a field changes its meaning.
 pub const MANIFEST_SCHEMA: u32 = 1;
 
@@ -35,11 +38,16 @@ pub struct Manifest {
     pub started_wall_ns: u64,
     /// From the start of the first run to the end of the last.
     pub duration_ns: u64,
+    /// SHA-256 of the experiment file as written, in hexadecimal.
+    pub experiment_sha256: String,
+    /// Who answers for the run (`--signed-off-by`).
+    pub signed_off_by: String,
     /// Where it ran.
     pub host: Host,
     /// Versions of the programs under test, by node, as far as they tell.
     pub versions: IndexMap<String, String>,
-    /// SHA-256 of each file of the run folder but this one, in hexadecimal, by path inside it.
+    /// SHA-256 of each file of the run folder but this one, in hexadecimal, by path inside it; of a symbolic link, where
+    /// it leads. Empty until the run has ended: nothing is sealed before.
     pub files: IndexMap<String, String>,
     /// The text of `experiment.yaml`, for the report; not part of `manifest.json`.
     #[serde(skip)]
@@ -102,6 +110,11 @@ impl Manifest {
         self
     }
 
+    /// Whether the run came to its end, and its files were hashed.
+    pub fn is_sealed(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// A manifest of this program on this machine; command, times, versions and files are left to fill in.
     pub fn of_this_machine() -> Manifest {
         Manifest {
@@ -119,8 +132,13 @@ impl Manifest {
             Ok(json) => json,
             Err(source) => return Err(ManifestError::Read { path, source }),
         };
-        let mut manifest: Manifest =
-            serde_json::from_slice(&json).map_err(|source| ManifestError::Format { path, source })?;
+        Manifest::of_json(dir, &json)
+    }
+
+    /// The same of what was read of `manifest.json` before.
+    pub(crate) fn of_json(dir: &Path, json: &[u8]) -> Result<Manifest, ManifestError> {
+        let format = |source| ManifestError::Format { path: dir.join(MANIFEST_FILE), source };
+        let mut manifest: Manifest = serde_json::from_slice(json).map_err(format)?;
         manifest.experiment = fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
         Ok(manifest)
     }

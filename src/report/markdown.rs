@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::change;
+use super::manifest::Manifest;
 use super::proof;
 use super::row::COLUMNS;
 use super::say;
@@ -234,12 +235,19 @@ fn reproduce(report: &Report) -> String {
     }
     let version = clip(&report.manifest.brownout, 20);
     let version = if version.is_empty() { "version not recorded".to_owned() } else { version };
-    let _ = writeln!(
-        text,
-        "<sub>Everything else is in `report.html`. brownout {version}, seed {}</sub>",
-        report.manifest.seed
-    );
-    text
+    let Manifest { seed, host, signed_off_by, .. } = &report.manifest;
+    let _ = write!(text, "<sub>Everything else is in `report.html`. brownout {version}");
+    if !host.name.is_empty() {
+        let _ = write!(text, " on {}", clip(&host.name, 60));
+    }
+    let _ = write!(text, ", seed {seed}");
+    if let Some(start) = report.experiment.experiment_sha256.get(..12) {
+        let _ = write!(text, ", experiment {}", clip(start, 12));
+    }
+    if !signed_off_by.is_empty() {
+        let _ = write!(text, ", signed off by {}", clip(signed_off_by, 60));
+    }
+    text + "</sub>\n"
 }
 
 /// Text of others inside a code span: one line, without the characters that would end it.

@@ -34,9 +34,10 @@ use std::path::{Path, PathBuf};
 pub use html::html;
 pub use json::{json, schema};
 pub use junit::junit;
-pub use manifest::{EXPERIMENT_FILE, Host, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest, ManifestError};
+pub use manifest::{BASELINE_FILE, EXPERIMENT_FILE, Host, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest, ManifestError};
 pub use markdown::{LIMIT as MARKDOWN_LIMIT, markdown};
 pub use row::{Cell, Row, Spread};
+pub(crate) use say::wall;
 pub use terminal::{Style, terminal};
 pub use view::{Conclusion, Experiment, REPORT_SCHEMA, Report, VariantDoubt};
 
@@ -66,20 +67,29 @@ pub struct Written {
     pub junit: PathBuf,
 }
 
+/// Whether a file of a run folder is derived from the others, by its path inside it.
+pub(crate) fn is_report(path: &str) -> bool {
+    NAMES.contains(&path)
+}
+
+/// Every form of the report in a file, by name.
+pub(crate) fn forms(report: &Report) -> [(&'static str, Vec<u8>); 4] {
+    let [json_name, junit_name, markdown_name, html_name] = NAMES;
+    [
+        (json_name, json(report)),
+        (junit_name, junit(report)),
+        (markdown_name, markdown(report).into_bytes()),
+        (html_name, html(report).into_bytes()),
+    ]
+}
+
 /// Writes every form of the report into a run folder; each file is whole or not there.
 pub fn write_all(report: &Report, dir: &Path) -> Result<Written, ReportError> {
-    let write = |name: &str, content: Vec<u8>| {
-        let path = dir.join(name);
-        match files::replace(&path, &content) {
-            Ok(()) => Ok(path),
-            Err(source) => Err(ReportError { path, source }),
-        }
-    };
     // The page comes last: who sees it finds the others.
-    let [json_name, junit_name, markdown_name, html_name] = NAMES;
-    let json = write(json_name, json(report))?;
-    let junit = write(junit_name, junit(report))?;
-    let markdown = write(markdown_name, markdown(report).into_bytes())?;
-    let html = write(html_name, html(report).into_bytes())?;
+    for (name, content) in forms(report) {
+        let path = dir.join(name);
+        files::replace(&path, &content).map_err(|source| ReportError { path, source })?;
+    }
+    let [json, junit, markdown, html] = NAMES.map(|name| dir.join(name));
     Ok(Written { html, markdown, json, junit })
 }

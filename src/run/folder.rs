@@ -99,6 +99,12 @@ pub fn lock(path: &Path) -> Result<File, FolderError> {
     Ok(file)
 }
 
+/// Whether a run is alive in a folder; nothing is written to find out.
+pub fn is_alive(path: &Path) -> bool {
+    let lock = File::open(path.join(LOCK_FILE));
+    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
+}
+
 /// Bytes that an ordinary user may still write on the disk of `path`.
 pub fn free_space(path: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(path)?;
@@ -115,7 +121,9 @@ mod tests {
         let path = dir.path().join("run");
         let first = RunFolder::create(&path).unwrap();
         assert!(matches!(RunFolder::create(&path), Err(FolderError::Alive { .. })));
+        assert!(is_alive(&path));
         drop(first);
+        assert!(!is_alive(&path));
         assert!(RunFolder::create(&path).is_ok());
     }
 

@@ -45,7 +45,7 @@ use std::io;
 pub use allowance::{Allowance, refusals};
 pub use baseline::JudgeBaseline;
 pub use conductor::{Setup, conduct};
-pub use folder::{FREE_SPACE, FolderError, LOCK_FILE, RunFolder, free_space, lock};
+pub use folder::{FREE_SPACE, FolderError, LOCK_FILE, RunFolder, free_space, is_alive, lock};
 pub use pulse::{Beat, Pulse, WorkloadBeat};
 pub use recorder::{Listener, Recorder, SIZE_CAP};
 pub use stop::StopSwitch;

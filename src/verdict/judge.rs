@@ -309,8 +309,17 @@ pub(super) fn doubts_of(run: &MeasuredRun) -> Vec<Doubt> {
 /// Whether a doubt also turns *failed* into *inconclusive*: load, fault or the system before it were not as planned,
 /// or a part of what was recorded cannot be read, and what it would have shown is anybody's guess.
 pub(super) fn excuses_failure(rule: DoubtRule) -> bool {
-    use DoubtRule::{BaselineFailed, DroppedRecords, IncompleteRun, LateFault, LateGenerator, LinkCouldNotAccept};
-    matches!(rule, LateFault | LateGenerator | DroppedRecords | LinkCouldNotAccept | BaselineFailed | IncompleteRun)
+    use DoubtRule::*;
+    matches!(
+        rule,
+        LateFault
+            | LateGenerator
+            | DroppedRecords
+            | LinkCouldNotAccept
+            | BaselineFailed
+            | IncompleteRun
+            | AlteredRecords
+    )
 }
 
 /// All, or at least so many of all repetitions.

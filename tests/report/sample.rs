@@ -206,6 +206,8 @@ pub(crate) fn hostile() -> Report {
     }
     let mut manifest = manifest();
     manifest.command = vec![EVIL.into()];
+    manifest.signed_off_by = EVIL.into();
+    manifest.host.name = EVIL.into();
     manifest.experiment = Some(EVIL.into());
     report(&measured, &verdict, &manifest)
 }
@@ -249,6 +251,8 @@ fn manifest() -> Manifest {
         seed: 7,
         started_wall_ns: 1_795_200_067_000_000_000,
         duration_ns: 28_400 * MS,
+        experiment_sha256: "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a7988".into(),
+        signed_off_by: "Ada Lovelace".into(),
         host: Host {
             name: "bench-2".into(),
             os: "linux".into(),

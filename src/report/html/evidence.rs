@@ -108,6 +108,8 @@ pub(super) fn environment(report: &Report) -> Table {
     seeds.dedup();
     table.row(vec![Cell::text("brownout"), recorded(&manifest.brownout)]);
     table.row(vec![Cell::text("command"), recorded(&manifest.command.join(" ")).class("code")]);
+    let nobody = |name: &str| if name.is_empty() { "nobody".to_owned() } else { name.to_owned() };
+    table.row(vec![Cell::text("signed off by"), Cell::text(nobody(&manifest.signed_off_by))]);
     table.row(vec![
         Cell::text("started"),
         Cell::text(if manifest.started_wall_ns == 0 {
