@@ -1,6 +1,7 @@
 //! HTTP/1 between a lab's nodes and towards its clients: a thin server and a thin client, whole bodies only.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -105,6 +106,11 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Bytes> {
     let mut answer = Response::new(text.into());
     *answer.status_mut() = status;
     answer
+}
+
+/// An answer that the server cannot do what it is asked, now; nobody knows what came of it.
+pub fn unavailable(why: impl fmt::Display) -> Response<Bytes> {
+    text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
 }
 
 /// Marks the answer to a request that a connection was made for.

@@ -8,27 +8,76 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::http::{Client, text};
+use super::http::{Client, HttpError, text};
 
 /// Where the messages of nodes go; no client's request does.
 pub const INTERNAL: &str = "/internal/";
 
-/// The JSON of one of our own messages.
-pub fn json(message: &impl Serialize) -> Bytes {
-    serde_json::to_vec(message).expect("own messages have string keys only").into()
+/// Why a message has no good answer, in words for a log or a user.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// Nobody knows whether it arrived.
+    #[error("no answer in time")]
+    Late,
+    /// The connection failed, or there was none.
+    #[error(transparent)]
+    Failed(#[from] HttpError),
+    /// It was answered that it cannot be done.
+    #[error("{0}")]
+    Refused(String),
+    /// What came is no answer to it.
+    #[error("the answer is not one: {0}")]
+    Foreign(#[from] serde_json::Error),
 }
 
-/// Answers a message.
-pub fn reply<M: DeserializeOwned, A: Serialize>(body: &[u8], answer: impl FnOnce(M) -> A) -> Response<Bytes> {
-    match serde_json::from_slice(body) {
-        Ok(message) => text(StatusCode::OK, json(&answer(message))),
-        Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+impl From<Unanswered> for String {
+    fn from(why: Unanswered) -> String {
+        why.to_string()
     }
 }
 
-/// Sends a message; none if there is no good answer in time.
-pub async fn ask<A: DeserializeOwned>(to: &Client, message: &str, body: Bytes, within: Duration) -> Option<A> {
-    let request = Request::post(format!("{INTERNAL}{message}")).body(body).expect("the path is a valid one");
-    let answer = timeout(within, to.send(request)).await.ok()?.ok()?;
-    serde_json::from_slice(answer.body()).ok()
+/// A message that came.
+pub fn heard<M: DeserializeOwned>(body: &[u8]) -> Result<M, Box<Response<Bytes>>> {
+    serde_json::from_slice(body).map_err(|error| Box::new(text(StatusCode::BAD_REQUEST, format!("{error}\n"))))
+}
+
+/// An answer with a message.
+pub fn said(message: &impl Serialize) -> Response<Bytes> {
+    text(StatusCode::OK, json(message))
+}
+
+/// Answers a message by another, or by a refusal.
+pub fn reply<M: DeserializeOwned>(body: &[u8], answer: impl FnOnce(M) -> Response<Bytes>) -> Response<Bytes> {
+    heard(body).map_or_else(|foreign| *foreign, answer)
+}
+
+/// Sends a message and waits for the answer.
+pub async fn ask<A: DeserializeOwned>(
+    to: &Client,
+    message: &str,
+    body: &impl Serialize,
+    within: Duration,
+) -> Result<A, Unanswered> {
+    let request = Request::post(format!("{INTERNAL}{message}")).body(json(body)).expect("the path is a valid one");
+    let answer = answered(timeout(within, to.send(request)).await.map_err(|_| Unanswered::Late));
+    if answer.is_err() {
+        // Whatever connection it was, the next message deserves a better one.
+        to.forget_idle();
+    }
+    answer
+}
+
+fn answered<A: DeserializeOwned>(
+    answer: Result<Result<Response<Bytes>, HttpError>, Unanswered>,
+) -> Result<A, Unanswered> {
+    let answer = answer??;
+    if !answer.status().is_success() {
+        return Err(Unanswered::Refused(String::from_utf8_lossy(answer.body()).trim().to_owned()));
+    }
+    Ok(serde_json::from_slice(answer.body())?)
+}
+
+/// The JSON of one of our own messages.
+fn json(message: &impl Serialize) -> Bytes {
+    serde_json::to_vec(message).expect("own messages have string keys only").into()
 }

@@ -14,8 +14,9 @@ use tokio::time::{sleep, timeout};
 use super::READ_ONLY;
 use super::router::{not_a_path, request};
 use crate::system::lab::host::{Host, Inside};
-use crate::system::lab::http::{Client, HttpError, serve, text};
+use crate::system::lab::http::{Client, HttpError, serve, text, unavailable};
 use crate::system::lab::kv::{passed_on, stamp};
+use crate::system::lab::wire::INTERNAL;
 use crate::system::lab::{Body, Ground, Live};
 
 /// A front, alive.
@@ -131,7 +132,7 @@ impl Front {
     /// A user orders a failover: the control node that leads decides.
     async fn order(&self, control: &[Client]) -> Response<Bytes> {
         for client in control {
-            let order = Request::post("/internal/order").body(Bytes::from_static(b"\"restart\""));
+            let order = Request::post(format!("{INTERNAL}order")).body(Bytes::from_static(b"\"restart\""));
             let order = order.expect("the path is a valid one");
             match timeout(self.patience, client.send(order)).await {
                 Ok(Ok(answer)) if answer.status() != StatusCode::MISDIRECTED_REQUEST => {
@@ -149,7 +150,7 @@ impl Front {
     }
 
     fn unavailable(&self, why: &str) -> Response<Bytes> {
-        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+        let mut answer = unavailable(why);
         stamp(&mut answer, &self.name, self.incarnation);
         answer
     }

@@ -16,9 +16,9 @@ use super::{EPOCH, READ_ONLY, Route, TERM};
 use crate::event::{Milestone, What};
 use crate::system::Teller;
 use crate::system::lab::host::{Host, Inside};
-use crate::system::lab::http::{Client, NewConnection, serve, text};
+use crate::system::lab::http::{Client, NewConnection, serve, text, unavailable};
 use crate::system::lab::kv::{passed_on, stamp};
-use crate::system::lab::wire::{INTERNAL, reply};
+use crate::system::lab::wire::{INTERNAL, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 
 /// A router, alive.
@@ -60,7 +60,7 @@ impl Router {
         match head.uri.path() {
             "/health" if self.ready() => text(StatusCode::OK, "well\n"),
             "/health" => self.unavailable("nobody serves"),
-            path if path.starts_with(INTERNAL) => reply(&body, |route: Route| self.follow(route)),
+            path if path.starts_with(INTERNAL) => reply(&body, |route: Route| said(&self.follow(route))),
             path if head.headers.contains_key(READ_ONLY) => self.read(&upstreams, &head.method, path, body).await,
             _ => self.forward(&upstreams, &head, body).await,
         }
@@ -156,7 +156,7 @@ impl Router {
     }
 
     fn unavailable(&self, why: &str) -> Response<Bytes> {
-        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+        let mut answer = unavailable(why);
         stamp(&mut answer, &self.name, self.incarnation);
         answer
     }

@@ -27,7 +27,7 @@ use crate::system::lab::replica_set::controller::{Happening, Refused};
 use crate::system::lab::replica_set::protocol::{Beat, Departure};
 use crate::system::lab::replica_set::ring::{Answer, Ask, RingDisk};
 use crate::system::lab::replica_set::{Control, Id, Members, Settings};
-use crate::system::lab::wire::{INTERNAL, ask, json, reply};
+use crate::system::lab::wire::{INTERNAL, ask, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 use crate::units::Span;
 
@@ -238,11 +238,8 @@ impl ControlNode {
     async fn answer(self: Arc<ControlNode>, request: Request<Bytes>) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         let mut answer = match head.uri.path().strip_prefix(INTERNAL) {
-            Some("ask") => reply(&body, |ask: Ask| self.taken(ask)),
-            Some("order") => match serde_json::from_slice(&body) {
-                Ok(how) => ordered(self.order(how)),
-                Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
-            },
+            Some("ask") => reply(&body, |ask: Ask| said(&self.taken(ask))),
+            Some("order") => reply(&body, |how| ordered(self.order(how))),
             _ => text(StatusCode::NOT_FOUND, "no such message\n"),
         };
         stamp(&mut answer, &self.name, self.incarnation);
@@ -265,14 +262,11 @@ impl ControlNode {
             let due = Instant::now() + self.settings.heartbeat;
             let question = { self.lock().control.seat().ask() };
             if let Some(question) = question {
-                match ask::<Answer>(&client, "ask", json(&question), self.settings.answer_within()).await {
-                    Some(answer) => self.with_control(|control, now| control.answered(seat, question, answer, now)),
-                    None => {
-                        client.forget_idle();
-                        sleep_until(due).await;
-                        continue;
-                    }
-                }
+                let Ok(answer) = ask::<Answer>(&client, "ask", &question, self.settings.answer_within()).await else {
+                    sleep_until(due).await;
+                    continue;
+                };
+                self.with_control(|control, now| control.answered(seat, question, answer, now));
             }
             tokio::select! {
                 () = sleep_until(due) => {}
@@ -289,12 +283,9 @@ impl ControlNode {
             let heartbeat = { self.lock().control.heartbeat(node) };
             let mut heard = true;
             if let Some(heartbeat) = heartbeat {
-                match ask::<Beat>(&client, "heartbeat", json(&heartbeat), self.settings.answer_within()).await {
-                    Some(beat) => self.with_control(|control, now| control.heard(node, beat, now)),
-                    None => {
-                        client.forget_idle();
-                        heard = false;
-                    }
+                match ask::<Beat>(&client, "heartbeat", &heartbeat, self.settings.answer_within()).await {
+                    Ok(beat) => self.with_control(|control, now| control.heard(node, beat, now)),
+                    Err(_) => heard = false,
                 }
             }
             let impatient = { self.lock().control.controller().is_some_and(|controller| controller.impatient(node)) };
@@ -318,9 +309,8 @@ impl ControlNode {
             let asked = Instant::now();
             let assigned = { self.lock().placement.as_ref().map(Placement::assigned) };
             if let Some(assigned) = assigned {
-                let report = ask::<Report>(&client, ASSIGN, json(&assigned), self.settings.answer_within()).await;
-                let Some(report) = report else {
-                    client.forget_idle();
+                let report = ask::<Report>(&client, ASSIGN, &assigned, self.settings.answer_within()).await;
+                let Ok(report) = report else {
                     sleep_until(asked + self.settings.heartbeat).await;
                     continue;
                 };
@@ -347,9 +337,8 @@ impl ControlNode {
             let due = Instant::now() + self.settings.heartbeat;
             let route = { self.route(leads) };
             if let Some(route) = route
-                && ask::<()>(&client, "route", json(&route), self.settings.answer_within()).await.is_none()
+                && ask::<()>(&client, "route", &route, self.settings.answer_within()).await.is_err()
             {
-                client.forget_idle();
                 sleep_until(due).await;
                 continue;
             }

@@ -18,12 +18,12 @@ use crate::event::{Milestone, What};
 use crate::system::lab::gateway::{EPOCH, READ_ONLY, TERM};
 use crate::system::lab::host::{Host, Inside};
 use crate::system::lab::http::{Client, serve, text};
-use crate::system::lab::kv::{self, Accepted, Confirmation, Keeper, Step, stamp};
+use crate::system::lab::kv::{self, Accepted, Confirmation, Keeper, Step, Taken, stamp};
 use crate::system::lab::replica_set::protocol::{Append, Heartbeat, Install, Shipment, Shipped};
 use crate::system::lab::replica_set::replica::{Disk, Intent, Refusal, Role};
 use crate::system::lab::replica_set::{Id, Replica, Settings};
 use crate::system::lab::store::{Change, Store};
-use crate::system::lab::wire::{INTERNAL, ask, json, reply};
+use crate::system::lab::wire::{INTERNAL, ask, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 use crate::system::{NodeState, Teller};
 
@@ -206,7 +206,7 @@ impl Node {
                 let change = Change::Put { key: NEWEST_EPOCH.to_owned(), value: epoch.to_string() };
                 kv::make(&*self, asked, change).await
             }
-            _ => kv::answer(&*self, asked, head.method, path, body).await,
+            _ => kv::answer(&*self, asked, &head.method, path, &body).await,
         };
         stamp(&mut answer, self.name(), self.incarnation());
         answer
@@ -216,16 +216,16 @@ impl Node {
     fn answer_own(&self, message: &str, body: &[u8]) -> Response<Bytes> {
         match message {
             "heartbeat" => {
-                reply(body, |heartbeat: Heartbeat| self.with(|replica, now| replica.heartbeat(heartbeat, now)))
+                reply(body, |heartbeat: Heartbeat| said(&self.with(|replica, now| replica.heartbeat(heartbeat, now))))
             }
-            "append" => {
-                reply(body, |append: Append| self.with(|replica, now| replica.take(Shipment::Append(append), now)))
-            }
-            "install" => {
-                reply(body, |install: Install| self.with(|replica, now| replica.take(Shipment::Install(install), now)))
-            }
+            "append" => reply(body, |append: Append| said(&self.taken(Shipment::Append(append)))),
+            "install" => reply(body, |install: Install| said(&self.taken(Shipment::Install(install)))),
             _ => text(StatusCode::NOT_FOUND, "no such message\n"),
         }
+    }
+
+    fn taken(&self, shipment: Shipment) -> Shipped {
+        self.with(|replica, now| replica.take(shipment, now))
     }
 
     /// Replication to one other: one request at a time, each with all that has gathered meanwhile.
@@ -237,18 +237,17 @@ impl Node {
                 self.to_ship[to.index()].notified().await;
                 continue;
             };
-            let (path, body, within) = match &shipment {
-                Shipment::Append(append) => ("append", json(append), self.settings.answer_within()),
-                Shipment::Install(install) => ("install", json(install), INSTALL_WITHIN),
-            };
             if !way.is_zero() {
                 sleep(way).await;
             }
-            let answer = ask::<Shipped>(&client, path, body, within).await;
+            let answer = match &shipment {
+                Shipment::Append(append) => ask(&client, "append", append, self.settings.answer_within()).await,
+                Shipment::Install(install) => ask(&client, "install", install, INSTALL_WITHIN).await,
+            };
+            let answer: Option<Shipped> = answer.ok();
             let taken = answer.is_some_and(|answer| !matches!(answer, Shipped::Fenced(_)));
             self.with(|replica, now| replica.shipped(to, ticket, answer, now));
             if !taken {
-                client.forget_idle();
                 sleep(self.settings.heartbeat / 4).await;
             }
         }
@@ -273,7 +272,7 @@ impl Node {
 impl Keeper for Node {
     type Intent = Asked;
 
-    fn take<T>(&self, asked: Asked, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, kv::Refused> {
+    fn take(&self, asked: Asked, act: impl FnOnce(&Store) -> Step) -> Result<Taken, kv::Refused> {
         self.with(|replica, now| {
             replica.admits(asked.intent, now).map_err(|refusal| Box::new(refuse(refusal)))?;
             if self.fences(replica.store(), asked.epoch) {
@@ -287,11 +286,11 @@ impl Keeper for Node {
                 (Some(change), Intent::ReadWrite(_)) => replica.write(change),
                 (None, _) => replica.read(rests_on),
             };
-            Ok(Accepted { term: accepted.term, index: accepted.index, answer })
+            Ok((accepted, answer))
         })
     }
 
-    fn confirm(&self, asked: Asked, term: u64, index: u64) -> Confirmation {
+    fn confirm(&self, asked: Asked, Accepted { term, index }: Accepted) -> Confirmation {
         self.lock().confirm(asked.intent, term, index, self.teller.now())
     }
 

@@ -18,9 +18,9 @@ use super::{GATEWAY, TERM};
 use crate::event::{Milestone, What};
 use crate::system::Teller;
 use crate::system::lab::host::Inside;
-use crate::system::lab::http::{Client, NewConnection, serve, text};
+use crate::system::lab::http::{Client, NewConnection, serve, text, unavailable};
 use crate::system::lab::kv::{passed_on, stamp};
-use crate::system::lab::wire::{ask, json};
+use crate::system::lab::wire::ask;
 
 /// How often a node is asked that is about to become primary.
 const IMPATIENT: Duration = Duration::from_millis(10);
@@ -163,26 +163,24 @@ impl Gateway {
         loop {
             let asked = Instant::now();
             let heartbeat = self.lock().heartbeat(side);
-            let beat = ask::<Beat>(&client, "heartbeat", json(&heartbeat), self.settings.detect_after()).await;
-            match beat {
-                Some(beat) => {
-                    let now = self.teller.now();
-                    self.decide(|controller| controller.heard(side, beat, now));
-                }
-                None => client.forget_idle(),
+            let beat = ask::<Beat>(&client, "heartbeat", &heartbeat, self.settings.detect_after()).await;
+            let heard = beat.is_ok();
+            if let Ok(beat) = beat {
+                let now = self.teller.now();
+                self.decide(|controller| controller.heard(side, beat, now));
             }
             let wait = match self.lock().impatient(side) {
                 true => IMPATIENT.min(self.settings.heartbeat),
                 false => self.settings.heartbeat,
             };
             let due = sleep_until(asked + wait);
-            match beat {
+            match heard {
                 // A change is news for the node: it hears it at once.
-                Some(_) => tokio::select! {
+                true => tokio::select! {
                     () = due => {}
                     _ = changed.changed() => {}
                 },
-                None => due.await,
+                false => due.await,
             }
         }
     }
@@ -250,7 +248,7 @@ impl Gateway {
     }
 
     fn unavailable(&self, why: &str) -> Response<Bytes> {
-        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+        let mut answer = unavailable(why);
         stamp(&mut answer, GATEWAY, self.incarnation);
         answer
     }

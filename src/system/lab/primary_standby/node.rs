@@ -18,9 +18,9 @@ use crate::clock::Moment;
 use crate::event::{Milestone, What};
 use crate::system::lab::host::Inside;
 use crate::system::lab::http::{Client, serve, text};
-use crate::system::lab::kv::{self, Accepted, Confirmation, Keeper, Step, stamp};
+use crate::system::lab::kv::{self, Accepted, Confirmation, Keeper, Step, Taken, stamp};
 use crate::system::lab::store::Store;
-use crate::system::lab::wire::{ask, json, reply};
+use crate::system::lab::wire::{INTERNAL, ask, reply, said};
 use crate::system::{NodeState, Teller};
 
 /// How long a whole store may take to be shipped.
@@ -125,14 +125,14 @@ impl Node {
     async fn answer(self: Arc<Node>, request: Request<Bytes>) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
-        if let Some(message) = path.strip_prefix("/internal/") {
+        if let Some(message) = path.strip_prefix(INTERNAL) {
             return self.answer_own(message, &body);
         }
         if !self.settings.service_time.is_zero() {
             sleep(self.settings.service_time).await;
         }
         let meant_for = meant_for(&head.headers);
-        let mut answer = kv::answer(&*self, meant_for, head.method, path, body).await;
+        let mut answer = kv::answer(&*self, meant_for, &head.method, path, &body).await;
         stamp(&mut answer, self.me.name(), self.incarnation());
         answer
     }
@@ -147,14 +147,16 @@ impl Node {
                     // Only now it knows its place; one that serves has told its new role already.
                     self.tell_role(self.role(), self.incarnation());
                 }
-                beat
+                said(&beat)
             }),
-            "append" => reply(body, |append: Append| self.with(|replica, _| replica.take(Shipment::Append(append)))),
-            "install" => {
-                reply(body, |install: Install| self.with(|replica, _| replica.take(Shipment::Install(install))))
-            }
+            "append" => reply(body, |append: Append| said(&self.taken(Shipment::Append(append)))),
+            "install" => reply(body, |install: Install| said(&self.taken(Shipment::Install(install)))),
             _ => text(StatusCode::NOT_FOUND, "no such message\n"),
         }
+    }
+
+    fn taken(&self, shipment: Shipment) -> Shipped {
+        self.with(|replica, _| replica.take(shipment))
     }
 
     /// Replication: one request at a time, each with all that has gathered meanwhile.
@@ -165,16 +167,16 @@ impl Node {
                 self.to_ship.notified().await;
                 continue;
             };
-            let (term, message, within) = match &shipment {
-                Shipment::Append(append) => (append.term, json(append), self.settings.detect_after()),
-                Shipment::Install(install) => (install.term, json(install), INSTALL_WITHIN),
+            let (term, answer) = match &shipment {
+                Shipment::Append(append) => {
+                    (append.term, ask::<Shipped>(&peer, "append", append, self.settings.detect_after()).await)
+                }
+                Shipment::Install(install) => (install.term, ask(&peer, "install", install, INSTALL_WITHIN).await),
             };
-            let path = if matches!(shipment, Shipment::Append(_)) { "append" } else { "install" };
-            let answer = ask::<Shipped>(&peer, path, message, within).await;
+            let answer = answer.ok();
             let taken = answer.is_some_and(|answer| !matches!(answer, Shipped::Fenced(_)));
             self.with(|replica, now| replica.shipped(term, answer, now));
             if !taken {
-                peer.forget_idle();
                 sleep(self.settings.heartbeat).await;
             } else if self.settings.commit == Commit::Async {
                 sleep(self.settings.ship_every).await;
@@ -202,7 +204,7 @@ impl Keeper for Node {
     /// The term that a request is meant for.
     type Intent = Option<u64>;
 
-    fn take<T>(&self, meant_for: Option<u64>, act: impl FnOnce(&Store) -> Step<T>) -> Result<Accepted<T>, kv::Refused> {
+    fn take(&self, meant_for: Option<u64>, act: impl FnOnce(&Store) -> Step) -> Result<Taken, kv::Refused> {
         self.with(|replica, now| {
             replica.admits(meant_for, now).map_err(|refusal| Box::new(refuse(refusal)))?;
             let Step { change, rests_on, answer } = act(replica.store());
@@ -210,11 +212,11 @@ impl Keeper for Node {
                 Some(change) => replica.write(change, now),
                 None => replica.read(rests_on),
             };
-            Ok(Accepted { term: accepted.term, index: accepted.index, answer })
+            Ok((accepted, answer))
         })
     }
 
-    fn confirm(&self, _: Option<u64>, term: u64, index: u64) -> Confirmation {
+    fn confirm(&self, _: Option<u64>, Accepted { term, index }: Accepted) -> Confirmation {
         self.lock().confirm(term, index, self.teller.now())
     }
 

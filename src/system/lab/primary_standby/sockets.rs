@@ -223,7 +223,7 @@ async fn it_speaks_the_small_http_interface() {
     assert_eq!(lab.ask(Method::POST, "/kv/i", "v").await, Some((StatusCode::CREATED, a(), None, none())));
     assert_eq!(lab.ask(Method::POST, "/kv/i", "v").await, Some((ok, a(), None, none())));
     assert_eq!(lab.ask(Method::POST, "/kv/i", "w").await, Some((StatusCode::CONFLICT, a(), None, none())));
-    assert_eq!(lab.ask(Method::GET, "/list/l", "").await, Some((ok, a(), None, none())));
+    assert_eq!(lab.ask(Method::GET, "/list/l", "").await, Some((StatusCode::NOT_FOUND, a(), None, none())));
     assert_eq!(lab.ask(Method::POST, "/list/l", "one").await, Some((ok, a(), None, none())));
     assert_eq!(lab.ask(Method::POST, "/list/l", "two").await, Some((ok, a(), None, none())));
     assert_eq!(lab.ask(Method::GET, "/list/l", "").await, Some((ok, a(), None, "one\ntwo\n".into())));

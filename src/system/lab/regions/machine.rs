@@ -11,22 +11,26 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex as Turn;
 use tokio::time::sleep;
 
-use super::keyed;
+use super::pages;
 use super::recovery::{Ship, Shipped};
 use super::settings::{MISSES, Settings};
 use super::storage::Volume;
-use super::wire::{ask, placed, reply, said};
 use super::{REGIONS, region_of};
 use crate::clock::Moment;
 use crate::event::What;
 use crate::system::lab::host::{Host, Inside};
-use crate::system::lab::http::{Client, serve, text};
+use crate::system::lab::http::{Client, serve, text, unavailable};
+use crate::system::lab::kv::stamp;
 use crate::system::lab::store::{Change, Position, Store};
+use crate::system::lab::wire::{INTERNAL, ask, heard, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 use crate::system::{NodeState, Teller};
 
 /// How long another node may take to answer.
 const WITHIN: Duration = Duration::from_secs(1);
+
+/// Why a machine has no disk to use.
+const NO_ACCOUNT: &str = "no storage account in this region";
 
 /// The header by which somebody in the network of a test reaches the copy there.
 const NETWORK: &str = "x-network";
@@ -149,7 +153,7 @@ impl Machine {
 
     /// The disk in the storage account, with what is to be said of it if it is a copy.
     async fn read_account(&self, hops: &Hops, lost: Moment) -> Result<(Store, Volume), String> {
-        let storage = hops.storage.as_ref().ok_or("no storage account in this region")?;
+        let storage = hops.storage.as_ref().ok_or(NO_ACCOUNT)?;
         let volume: Volume = ask(storage, "volume", &lost, self.settings.heartbeat * MISSES).await?;
         let mut memory = Store::default();
         let term = self.lock().incarnation + 1;
@@ -189,11 +193,12 @@ impl Machine {
     }
 
     async fn answer(self: Arc<Machine>, hops: Arc<Hops>, request: Request<Bytes>) -> Response<Bytes> {
-        if let Some(message) = request.uri().path().strip_prefix("/internal/") {
+        if let Some(message) = request.uri().path().strip_prefix(INTERNAL) {
             return self.answer_own(&hops, message, request.body()).await;
         }
-        let answer = self.serve_user(&hops, &request).await;
-        placed(answer, &self.name, self.lock().incarnation)
+        let mut answer = self.serve_user(&hops, &request).await;
+        stamp(&mut answer, &self.name, self.lock().incarnation);
+        answer
     }
 
     async fn serve_user(&self, hops: &Hops, request: &Request<Bytes>) -> Response<Bytes> {
@@ -208,17 +213,14 @@ impl Machine {
             if installed.isolated && self.settings.isolation && !from_test || !installed.isolated && from_test {
                 return unavailable("the machine is in another network");
             }
-            let (write, answer) = keyed::answer(request, |page| Some(memory.register(page)?.value.as_str()));
+            let (write, answer) = pages::answer(request, &|page| Some(memory.register(page)?.value.as_str()));
             (write, answer, matches!(installed.disk, Disk::Account), state.incarnation)
         };
         let Some((page, value)) = write else { return answer };
         if on_account {
-            let written = match &hops.storage {
-                Some(storage) => ask::<()>(storage, "write", &(&page, &value), WITHIN).await,
-                None => Err("no storage account in this region".to_owned()),
-            };
-            if let Err(why) = written {
-                return unavailable(&format!("the disk does not take the write: {why}"));
+            let Some(storage) = &hops.storage else { return unavailable(NO_ACCOUNT) };
+            if let Err(why) = ask::<()>(storage, "write", &(&page, &value), WITHIN).await {
+                return unavailable(format_args!("the disk does not take the write: {why}"));
             }
         }
         let mut state = self.lock();
@@ -261,9 +263,9 @@ impl Machine {
                 self.install(None);
                 said(&())
             }
-            "provision" => match serde_json::from_slice(body) {
+            "provision" => match heard(body) {
                 Ok(lost) => self.provision(hops, lost).await,
-                Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+                Err(foreign) => *foreign,
             },
             _ => text(StatusCode::NOT_FOUND, "no such message\n"),
         }
@@ -327,10 +329,6 @@ fn role(state: &State) -> &'static str {
         (Some(_), _) => "app",
         (None, _) => "idle",
     }
-}
-
-fn unavailable(why: &str) -> Response<Bytes> {
-    text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
 }
 
 fn refused(why: &str) -> Response<Bytes> {

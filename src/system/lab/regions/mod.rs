@@ -14,16 +14,15 @@
 //! machine of the geo-replicated image, without a promise; and the provider's own remapping of names in a final loss.
 
 mod geo;
-mod keyed;
 mod lab;
 mod machine;
+mod pages;
 mod provider;
 mod recovery;
 mod settings;
 #[cfg(test)]
 mod sockets;
 mod storage;
-mod wire;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

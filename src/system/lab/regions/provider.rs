@@ -16,7 +16,6 @@ use tokio::time::sleep;
 use super::geo::Soundness;
 use super::settings::{MISSES, Settings};
 use super::storage::Heartbeat;
-use super::wire::ask;
 use super::{APP, DISK, Domain, STORAGE_EAST, STORAGE_WEST, machine_in};
 use crate::clock::Moment;
 use crate::event::{Milestone, What};
@@ -24,6 +23,7 @@ use crate::system::Teller;
 use crate::system::lab::detector::Detector;
 use crate::system::lab::host::{Host, Inside};
 use crate::system::lab::http::{Client, serve, text};
+use crate::system::lab::wire::ask;
 use crate::system::lab::{Body, Ground, Live};
 use crate::units::Span;
 
@@ -184,7 +184,7 @@ impl Provider {
             self.wanted.notified().await;
             self.tell(Milestone::Decided, &node);
             let lost = self.lock().last_heard();
-            let made: Result<Option<Soundness>, String> = ask(machine, "provision", &lost, within).await;
+            let made = ask::<Option<Soundness>>(machine, "provision", &lost, within).await;
             let soundness = match made {
                 Ok(soundness) => soundness.unwrap_or(Soundness { behind: Duration::ZERO, torn: 0 }),
                 Err(why) => {

@@ -16,7 +16,6 @@ use tokio::time::sleep_until;
 
 use super::machine::Attach;
 use super::settings::Settings;
-use super::wire::{ask, reply, said};
 use super::{APP, Domain, REGIONS, machine_in};
 use crate::clock::Moment;
 use crate::event::{Milestone, What};
@@ -28,6 +27,7 @@ use crate::system::lab::site_recovery::{
     Consistency, Drill, Happening, Order, Point, Pointer, RecoverTo, Replica, Service, Step, service,
 };
 use crate::system::lab::store::{Entry, Position, Store};
+use crate::system::lab::wire::{INTERNAL, ask, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 use crate::units::Span;
 
@@ -113,7 +113,7 @@ impl Recovery {
 
     fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let path = request.uri().path();
-        match (request.method(), path.strip_prefix("/internal/")) {
+        match (request.method(), path.strip_prefix(INTERNAL)) {
             (_, Some("ship")) => reply(request.body(), |ship| self.take(ship)),
             (_, Some("source")) => said(&self.lock().service.source().to_owned()),
             (&Method::GET, None) if path == "/health" => text(StatusCode::OK, "well\n"),
@@ -239,10 +239,10 @@ impl Recovery {
                 state.service.take_point(point);
                 Ok(())
             }
-            Step::Machine => ask(target, "make", &(), STEP_WITHIN).await,
+            Step::Machine => Ok(ask(target, "make", &(), STEP_WITHIN).await?),
             Step::Disk => {
                 let disk = self.lock().replica.image(drill.point);
-                ask(target, "attach", &Attach { disk, isolated: drill.test }, STEP_WITHIN).await
+                Ok(ask(target, "attach", &Attach { disk, isolated: drill.test }, STEP_WITHIN).await?)
             }
             // They take their time, and nobody else has a part in them.
             Step::Boot | Step::Log => Ok(()),

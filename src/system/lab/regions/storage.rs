@@ -11,13 +11,14 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use super::geo::{Copy, PARTITIONS, Pages, Shipment, Soundness};
-use super::keyed;
+use super::pages;
 use super::settings::Settings;
-use super::wire::{ask, placed, reply, said};
 use crate::clock::Moment;
 use crate::event::What;
 use crate::system::lab::host::{Host, Inside};
-use crate::system::lab::http::{Client, serve, text};
+use crate::system::lab::http::{Client, serve, text, unavailable};
+use crate::system::lab::kv::stamp;
+use crate::system::lab::wire::{INTERNAL, ask, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 use crate::system::{NodeState, Teller};
 
@@ -91,18 +92,18 @@ impl Storage {
     }
 
     fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        if let Some(message) = request.uri().path().strip_prefix("/internal/") {
+        if let Some(message) = request.uri().path().strip_prefix(INTERNAL) {
             return self.answer_own(message, request.body());
         }
         let mut state = self.lock();
         let serves = state.confirmed || !self.settings.fencing;
-        let answer = match (&mut state.contents, request.uri().path()) {
+        let mut answer = match (&mut state.contents, request.uri().path()) {
             (_, "/health") => text(StatusCode::OK, "well\n"),
-            (Contents::Account(pages, _), _) if serves => {
+            (Contents::Account(account, _), _) if serves => {
                 let blob = |page: &str| format!("blob/{page}");
-                let (write, answer) = keyed::answer(request, |page| pages.get(&blob(page)));
+                let (write, answer) = pages::answer(request, &|page| account.get(&blob(page)));
                 if let Some((page, value)) = write {
-                    pages.set(&blob(&page), value);
+                    account.set(&blob(&page), value);
                 }
                 answer
             }
@@ -111,7 +112,8 @@ impl Storage {
             }
             (Contents::Copy(_), _) => unavailable("a copy, which is not in the place of the account"),
         };
-        placed(answer, &self.name, self.incarnation)
+        stamp(&mut answer, &self.name, self.incarnation);
+        answer
     }
 
     fn answer_own(&self, message: &str, body: &[u8]) -> Response<Bytes> {
@@ -196,10 +198,6 @@ const fn role(state: &State) -> &'static str {
         Contents::Account(..) => "account",
         Contents::Copy(_) => "copy",
     }
-}
-
-fn unavailable(why: &str) -> Response<Bytes> {
-    text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
 }
 
 /// A storage node, alive or not.

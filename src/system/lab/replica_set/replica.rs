@@ -201,18 +201,18 @@ impl Replica {
     }
 
     /// Makes a change; only after [`admits`](Self::admits). Acknowledge it once it is confirmed.
-    pub fn write(&mut self, change: Change) -> Accepted<()> {
+    pub fn write(&mut self, change: Change) -> Accepted {
         let term = self.disk.term;
         let index = self.disk.store.push(term, change);
         if let Duty::Primary(primary) = &mut self.duty {
             primary.commit(index);
         }
-        Accepted { term, index, answer: () }
+        Accepted { term, index }
     }
 
     /// Something was read that rests on the entry `index`; only after [`admits`](Self::admits).
-    pub fn read(&self, index: u64) -> Accepted<()> {
-        Accepted { term: self.disk.term, index, answer: () }
+    pub fn read(&self, index: u64) -> Accepted {
+        Accepted { term: self.disk.term, index }
     }
 
     /// Whether what was accepted in `term` and rests on `index` may be answered now.

@@ -25,7 +25,7 @@ use crate::system::lab::kv::{PLACE, passed_on, stamp};
 use crate::system::lab::managed_sql::cast::{Cast, STORAGE};
 use crate::system::lab::managed_sql::control::ASSIGN;
 use crate::system::lab::managed_sql::node::ATTACH;
-use crate::system::lab::wire::{INTERNAL, reply};
+use crate::system::lab::wire::{INTERNAL, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 use crate::system::{NodeState, Teller};
 
@@ -115,7 +115,7 @@ impl Compute {
         let mut answer = match head.uri.path() {
             "/health" => text(StatusCode::OK, "well\n"),
             path if path.strip_prefix(INTERNAL) == Some(ASSIGN) => {
-                return reply(&body, |assigned| self.with(|engine, now| engine.assigned(assigned, now)));
+                return reply(&body, |assigned| said(&self.with(|engine, now| engine.assigned(assigned, now))));
             }
             path if clients_ask(path) => return self.work(&storage, meant_for, &head.method, path, body).await,
             _ => text(StatusCode::NOT_FOUND, "no such path\n"),
