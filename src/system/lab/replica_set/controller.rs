@@ -21,6 +21,29 @@ pub struct Controller {
     /// What the ring is to record next; nothing else is decided meanwhile.
     proposed: Option<Record>,
     route: Option<Id>,
+    told: Told,
+}
+
+/// What the world was told since somebody served last. A set that lacks a majority looks for a primary again and again,
+/// and finds the same ones: that is no news.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    detected: Members,
+    decided: Members,
+}
+
+impl Told {
+    /// Whether it is news; it is none from now on.
+    fn notes(&mut self, happening: Happening) -> bool {
+        let (told, id) = match happening {
+            Happening::Detected(id) => (&mut self.detected, id),
+            Happening::Decided(id) => (&mut self.decided, id),
+            _ => return true,
+        };
+        let news = !told.contains(id);
+        *told = told.with(id);
+        news
+    }
 }
 
 /// What is known of one node.
@@ -83,6 +106,7 @@ impl Controller {
             asked: None,
             proposed: None,
             route: None,
+            told: Told::default(),
         }
     }
 
@@ -143,12 +167,15 @@ impl Controller {
         watched.beat = Some(beat);
         let mut happenings = Vec::new();
         let serves = beat.serving && from == self.record.primary && beat.term == self.record.term;
+        if serves {
+            self.told = Told::default();
+        }
         if serves && self.route != Some(from) {
             self.route = Some(from);
             happenings.push(Happening::Redirected(from));
         }
         happenings.extend(self.consider(now));
-        happenings
+        self.news(happenings)
     }
 
     /// Time passed. To be called at [`deadline`](Self::deadline).
@@ -160,7 +187,7 @@ impl Controller {
             }
         }
         happenings.extend(self.consider(now));
-        happenings
+        self.news(happenings)
     }
 
     /// When something may have to be decided although nothing is heard.
@@ -219,6 +246,11 @@ impl Controller {
         } else if let Some(target) = record.target.filter(|target| before.target != Some(*target)) {
             happenings.push(Happening::Rebuild(target));
         }
+        self.news(happenings)
+    }
+
+    fn news(&mut self, mut happenings: Vec<Happening>) -> Vec<Happening> {
+        happenings.retain(|happening| self.told.notes(*happening));
         happenings
     }
 
@@ -390,6 +422,34 @@ mod tests {
         let happenings = controller.heard(Id(0), Beat { given_up: 1, ..beat(1, 9) }, at(50));
         assert_eq!(happenings, [Happening::Detected(Id(0))]);
         assert_eq!(controller.heartbeat(Id(1)).prepare, Some(Prepare { term: 2, released: 1 }));
+    }
+
+    #[test]
+    fn a_primary_that_is_found_again_and_again_without_serving_is_told_once() {
+        let mut controller = controller();
+        // It keeps one member, which is enough to be elected and too few to serve.
+        let round = |controller: &mut Controller, term: u64| {
+            let now = at(term * 100);
+            let mut told = controller.heard(Id(0), Beat { given_up: term, ..beat(term, 9) }, now);
+            for id in [0, 1] {
+                told.extend(controller.heard(Id(id), Beat { given_up: term, ..beat(term + 1, 9) }, now));
+            }
+            let record = controller.proposed().expect("it is elected again");
+            assert_eq!((record.primary, record.term), (Id(0), term + 1));
+            told.extend(controller.recorded(record, now));
+            told
+        };
+        assert_eq!(round(&mut controller, 1), [Happening::Detected(Id(0)), Happening::Decided(Id(0))]);
+        assert_eq!(round(&mut controller, 2), []);
+        assert_eq!(
+            controller.heard(Id(0), Beat { serving: true, ..beat(3, 9) }, at(250)),
+            [Happening::Redirected(Id(0))]
+        );
+        assert_eq!(
+            round(&mut controller, 3),
+            [Happening::Detected(Id(0)), Happening::Decided(Id(0))],
+            "served between"
+        );
     }
 
     #[test]
