@@ -81,7 +81,20 @@ impl Failover {
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::plan::FaultKind;
+
+    #[test]
+    fn as_a_fault_it_stands_in_a_plan_under_its_own_key() {
+        for order in Order::ALL {
+            let fault = FaultKind::Order(order);
+            let written = serde_json::to_value(&fault).unwrap();
+            assert_eq!(written, json!({ order.key(): order.manner() }));
+            assert_eq!(serde_json::from_value::<FaultKind>(written).unwrap(), fault);
+        }
+    }
 
     #[test]
     fn every_order_has_a_name_of_its_own() {
