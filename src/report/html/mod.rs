@@ -193,12 +193,12 @@ fn topologies(runs: &[&MeasuredRun]) -> Vec<Topology> {
         }
     }
     let all = groups.len() == 1;
-    let topology = |group: Vec<&MeasuredRun>| {
+    let topology = |(index, group): (usize, Vec<&MeasuredRun>)| {
         let names: Vec<&str> = group.iter().map(|run| variant_name(&run.variant)).collect();
         let variants = if all { String::new() } else { names.join(", ") };
-        Topology { variants, svg: topology::diagram(group[0]), tables: topology::tables(group[0]) }
+        Topology { variants, svg: topology::diagram(group[0], index), tables: topology::tables(group[0]) }
     };
-    groups.into_iter().map(topology).collect()
+    groups.into_iter().enumerate().map(topology).collect()
 }
 
 /// Whether faults hit the same links and nodes; the places differ with each run's ports.

@@ -75,8 +75,8 @@ impl<'a> Hits<'a> {
     }
 }
 
-/// The diagram of a run's topology; none where the run did not tell it.
-pub(super) fn diagram(run: &MeasuredRun) -> Option<String> {
+/// The diagram of a run's topology, the `index`-th of its page; none where the run did not tell it.
+pub(super) fn diagram(run: &MeasuredRun, index: usize) -> Option<String> {
     let layout = &run.topology;
     if layout.nodes.is_empty() || layout.nodes.len() > DRAWN {
         return None;
@@ -89,7 +89,7 @@ pub(super) fn diagram(run: &MeasuredRun) -> Option<String> {
     let label = "Nodes in their zones and the links between them; what faults hit is marked. The table below has all.";
     let mut svg = format!(
         "<svg class=\"topology\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" role=\"img\" aria-label=\"{label}\">\
-         <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"9\" markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
+         <defs><marker id=\"tip-{index}\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"9\" markerHeight=\"9\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
          <path class=\"tip\" d=\"M0 0L8 4L0 8Z\"/></marker></defs>",
         number(width),
         number(height),
@@ -112,7 +112,7 @@ pub(super) fn diagram(run: &MeasuredRun) -> Option<String> {
         let said = if faults.is_empty() { String::new() } else { format!(", hit by {}", faults.join(", ")) };
         let _ = write!(
             svg,
-            "<path class=\"{class}\" marker-end=\"url(#tip)\" d=\"{}\"><title>{}</title></path>",
+            "<path class=\"{class}\" marker-end=\"url(#tip-{index})\" d=\"{}\"><title>{}</title></path>",
             curve(*from, *to),
             escape(&format!("{name}: {} to {}{said}", link.from, link.to)),
         );
