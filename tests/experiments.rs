@@ -83,6 +83,11 @@ fn managed_sql_patching() {
 }
 
 #[test]
+fn managed_sql_machines_lost() {
+    holds(|| Case::experiment("experiments/managed-sql/machines-lost.yaml"));
+}
+
+#[test]
 fn two_origins_behind_haproxy() {
     if server("nginx") && server("haproxy") {
         let ran = holds(|| Case::experiment("experiments/web/two-origins.yaml"));

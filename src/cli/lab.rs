@@ -190,7 +190,7 @@ fn greeting(status: &Status, server: &Server) -> String {
         let _ = writeln!(text, "  clients  {entry:width$}  {address}");
     }
     for node in &status.nodes {
-        let labels = [("region", &node.region), ("zone", &node.zone), ("role", &node.role)];
+        let labels = [("region", &node.region), ("zone", &node.zone), ("host", &node.host), ("role", &node.role)];
         let labels: Vec<String> =
             labels.into_iter().filter_map(|(label, value)| Some(format!("{label}={}", value.as_ref()?))).collect();
         let _ = writeln!(text, "  node     {:width$}  {}", node.name, labels.join(" "));

@@ -70,6 +70,7 @@ mod tests {
             name: evil.to_owned(),
             region: Some(evil.to_owned()),
             zone: None,
+            host: Some(evil.to_owned()),
             role: Some(evil.to_owned()),
             state: "ready",
             cut: false,

@@ -46,6 +46,8 @@ pub struct Node {
     pub region: Option<String>,
     /// The label `zone`, if it has one.
     pub zone: Option<String>,
+    /// The label `host`, if it has one: the physical machine that it is on.
+    pub host: Option<String>,
     /// Its role now; none for a node that is gone.
     pub role: Option<String>,
     /// `starting`, `ready`, `paused`, `stopped` or `gone`.
@@ -97,6 +99,7 @@ impl Status {
         let node = |info: NodeInfo| Node {
             region: info.labels.get("region").cloned(),
             zone: info.labels.get("zone").cloned(),
+            host: info.labels.get("host").cloned(),
             role: info.role,
             state: info.state.name(),
             cut: cuts.contains_key(&info.name),

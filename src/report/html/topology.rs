@@ -164,18 +164,15 @@ pub(super) fn tables(run: &MeasuredRun) -> Vec<Table> {
         [] => Cell::text("no fault"),
         faults => Cell::text(say::list(faults)),
     };
-    let head = ["node", "what", "region", "zone", "role at the start", "hit by"];
-    let mut nodes = Table::new("Nodes", head.map(Cell::text).to_vec());
+    // Most systems do not say on which machines they run.
+    let on_machines = run.topology.nodes.values().any(|node| node.labels.contains_key("host"));
+    let places = ["region", "zone", "host"].into_iter().filter(|label| *label != "host" || on_machines);
+    let head = ["node", "what"].into_iter().chain(places.clone()).chain(["role at the start", "hit by"]);
+    let mut nodes = Table::new("Nodes", head.map(Cell::text).collect());
     for (name, node) in &run.topology.nodes {
         let label = |label| Cell::text(node.labels.get(label).map_or("none", String::as_str));
-        nodes.row(vec![
-            Cell::text(name),
-            Cell::text(&node.kind),
-            label("region"),
-            label("zone"),
-            label("role"),
-            hit(name),
-        ]);
+        let row = [Cell::text(name), Cell::text(&node.kind)].into_iter().chain(places.clone().map(label));
+        nodes.row(row.chain([label("role"), hit(name)]).collect());
     }
     let mut links = Table::new("Links", ["link", "from", "to", "hit by"].map(Cell::text).to_vec());
     for (name, link) in &run.topology.links {

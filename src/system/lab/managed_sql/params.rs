@@ -11,6 +11,13 @@ pub const REDUNDANCY: Param =
 /// `zones`.
 pub const ZONES: Param = Param::count("zones", 3, 2..=3, "With `redundancy: zone`, how many zones.");
 
+/// `spread`.
+pub const SPREAD: Param = Param::switch(
+    "spread",
+    true,
+    "Whether nodes that stand in for each other are in different racks. Off is broken on purpose.",
+);
+
 /// `zone_latency`, on top of the messages of which `doc` says which they are.
 pub const fn zone_latency(doc: &'static str) -> Param {
     Param::time("zone_latency", ms(1), ms(0)..=seconds(1), doc)

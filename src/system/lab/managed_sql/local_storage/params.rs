@@ -2,7 +2,7 @@
 
 use crate::system::lab::managed_sql::cast::{Cast, names};
 use crate::system::lab::managed_sql::params::{
-    ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, TIME_SCALE, ZONES, fencing, misses, promotion, scaled,
+    ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, ZONES, fencing, misses, promotion, scaled,
     zone_latency,
 };
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
@@ -12,6 +12,7 @@ use crate::system::lab::replica_set::{Commit, Settings};
 pub const PARAMS: &[Param] = &[
     REDUNDANCY,
     ZONES,
+    SPREAD,
     zone_latency("What a message of replication takes longer from one zone to another; modelled by the nodes."),
     Param::count("secondaries", 3, 0..=3, "How many copies there are besides the primary's."),
     Param::count("spares", 1, 0..=3, "How many nodes stand ready to take the place of a lost copy."),

@@ -3,7 +3,7 @@
 use crate::system::lab::compute::engine::EngineSettings;
 use crate::system::lab::managed_sql::cast::{Cast, names};
 use crate::system::lab::managed_sql::params::{
-    ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, TIME_SCALE, ZONES, fencing, misses, promotion, scaled,
+    ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, ZONES, fencing, misses, promotion, scaled,
     zone_latency,
 };
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
@@ -16,6 +16,7 @@ pub(super) const COPIES: u64 = 3;
 pub const PARAMS: &[Param] = &[
     REDUNDANCY,
     ZONES,
+    SPREAD,
     zone_latency(
         "What a message to storage, or between copies, takes longer from one zone to another; modelled by the nodes.",
     ),
