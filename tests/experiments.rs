@@ -88,6 +88,11 @@ fn managed_sql_machines_lost() {
 }
 
 #[test]
+fn managed_sql_maintenance() {
+    holds(|| Case::experiment("experiments/managed-sql/maintenance.yaml"));
+}
+
+#[test]
 fn two_origins_behind_haproxy() {
     if server("nginx") && server("haproxy") {
         let ran = holds(|| Case::experiment("experiments/web/two-origins.yaml"));

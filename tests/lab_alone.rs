@@ -148,6 +148,19 @@ fn a_user_orders_a_failover_at_the_address_that_clients_keep() {
 }
 
 #[test]
+fn a_round_of_maintenance_is_ordered_by_hand_and_a_second_one_is_refused() {
+    let lab = Lab::start(&["managed-sql/remote-storage", "--set", "heartbeat=30ms"]);
+    let host = lab.node("compute-1")["host"].clone();
+    assert_eq!((host, lab.node("gateway")["host"].clone()), ("z1-r1-h1".into(), Value::Null));
+    assert_eq!(lab.post("/maintenance").0, 200);
+    let (status, said) = lab.post("/maintenance");
+    assert!(status == 409 && said.contains("maintenance is under way"), "{status} {said}");
+    lab.until("done", |lab| lab.shown()["events"].to_string().contains("maintenance is done"));
+    assert_eq!(lab.node("compute-2")["role"], "engine", "it has moved once");
+    assert_eq!(ask(&lab.status, "GET", "/maintenance", &[], "").0, 405);
+}
+
+#[test]
 fn the_page_is_for_people_at_this_machine_and_for_no_other_site() {
     let lab = Lab::start(&["primary-standby"]);
     let (status, page) = ask(&lab.status, "GET", "/", &["User-Agent: Mozilla/5.0 (X11)"], "");

@@ -150,6 +150,30 @@ fn an_engine_without_room_elsewhere_waits_and_says_for_what() {
     ran.exits(5).says(&format!("refused: {why}")).says(&format!("the engine waits: {why}"));
 }
 
+/// C18: one round at a time, and none while a copy is missing already.
+#[test]
+fn maintenance_is_refused_while_a_round_is_under_way_and_while_a_copy_is_missing() {
+    let faults = "{ patches: { maintenance: {} }, more: { at: 500ms, maintenance: {} } }";
+    let set = local_storage("secondaries: 2, spares: 0", faults, "expect: [ orders.success_rate == 100% ]");
+    let ran = Case::text(&set).run().exits(5).says("refused: maintenance is under way").says("maintenance is done");
+    let run = &ran.report()["runs"][0];
+    for node in ["node-1", "node-2", "node-3"] {
+        assert!(incarnations(run, node).len() > 1, "{node} was started anew: {:#}", run["nodes"][node]);
+    }
+    assert_eq!(run["workloads"]["orders"]["consistency"]["lost"], 0);
+
+    let faults = "{ lost: { for: 2s, kill: { nodes: node-3 } }, patches: { at: 1s, maintenance: {} } }";
+    let set = local_storage("secondaries: 2, spares: 0, least_copies: 3", faults, "expect: [ orders.lost == 0 ]");
+    let ran = Case::text(&set).run().exits(5).says("refused: a copy is missing");
+    assert_eq!(incarnations(&ran.report()["runs"][0], "node-2"), [1], "nobody was taken");
+}
+
+/// C18, broken on purpose: a node that does not hand over before it is taken is missed first.
+#[test]
+fn maintenance_without_a_hand_over_is_an_outage_like_any_other() {
+    broken("experiments/managed-sql/maintenance.yaml", "drain=off", "✘ storage=remote   orders.unavailability");
+}
+
 /// C3, broken on purpose: storage that acknowledges what only one copy has loses it with that copy.
 #[test]
 fn storage_that_does_not_wait_for_its_copies_loses_writes() {

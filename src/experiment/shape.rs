@@ -239,6 +239,10 @@ macro_rules! choice {
         $shape.words.push(($key, $about));
         choice!(@option $shape, $key, $about, || Shape::Keys(MapShape::default()));
     };
+    // As `()`, but it has to be written as a map: the word alone is none of this choice's.
+    (@tell $shape:ident, $key:expr, $about:expr, {}) => {
+        choice!(@option $shape, $key, $about, || Shape::Keys(MapShape::default()));
+    };
     (@tell $shape:ident, $key:expr, $about:expr, ($value:ident : $ty:ty)) => {
         choice!(@option $shape, $key, $about, <$ty as $crate::experiment::decode::Decode>::shape);
     };
@@ -259,6 +263,7 @@ macro_rules! choice {
         });
     }};
     (@read $map:ident, $key:expr, ()) => { $map.nothing($key)?; };
+    (@read $map:ident, $key:expr, {}) => { $map.nothing($key)?; };
     (@read $map:ident, $key:expr, ($value:ident : $ty:ty)) => { let $value = $map.field::<$ty>($key)?; };
     (@read $map:ident, $key:expr, { $($fields:tt)* }) => {
         fn keys(shape: &mut $crate::experiment::shape::MapShape) {

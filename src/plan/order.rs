@@ -4,42 +4,56 @@
 //! that takes it. Plan, run, report and `brownout lab` treat all alike.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a user may ask of a lab's system; as a fault it is in force until the lab serves again.
+/// Something that a user may ask of a lab's system; as a fault it is in force until that is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// To move what serves to another place.
     Failover(Failover),
+    /// To upgrade its nodes, one after the other.
+    Maintenance,
 }
 
 impl Order {
     /// Every one.
-    pub const ALL: [Order; 3] = [
+    pub const ALL: [Order; 4] = [
         Order::Failover(Failover::Planned),
         Order::Failover(Failover::Simulated),
         Order::Failover(Failover::Unplanned),
+        Order::Maintenance,
     ];
 
     /// The kind of fault that it is: its key in files, its word in reports.
     pub const fn key(self) -> &'static str {
         match self {
             Order::Failover(_) => "failover",
+            Order::Maintenance => "maintenance",
         }
     }
 
-    /// Which of its kind.
-    pub const fn manner(self) -> &'static str {
+    /// Which of its kind, where there are several.
+    pub const fn manner(self) -> Option<&'static str> {
         match self {
-            Order::Failover(kind) => kind.name(),
+            Order::Failover(kind) => Some(kind.name()),
+            Order::Maintenance => None,
         }
     }
 
-    /// Where it is given to a lab that runs by itself: `KIND/MANNER`.
+    /// Where it is given to a lab that runs by itself: `KIND/MANNER`, or `KIND`.
     pub fn path(self) -> String {
-        format!("{}/{}", self.key(), self.manner())
+        [Some(self.key()), self.manner()].into_iter().flatten().collect::<Vec<_>>().join("/")
+    }
+
+    /// How long a run waits until it is done.
+    pub const fn within(self) -> Duration {
+        match self {
+            Order::Failover(_) => Duration::from_secs(60),
+            Order::Maintenance => Duration::from_secs(3_600),
+        }
     }
 }
 
@@ -47,6 +61,7 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Order::Failover(kind) => write!(f, "{} failover", kind.name()),
+            Order::Maintenance => f.write_str("round of maintenance"),
         }
     }
 }
@@ -91,7 +106,8 @@ mod tests {
         for order in Order::ALL {
             let fault = FaultKind::Order(order);
             let written = serde_json::to_value(&fault).unwrap();
-            assert_eq!(written, json!({ order.key(): order.manner() }));
+            let expected = order.manner().map_or(json!(order.key()), |manner| json!({ order.key(): manner }));
+            assert_eq!(written, expected);
             assert_eq!(serde_json::from_value::<FaultKind>(written).unwrap(), fault);
         }
     }

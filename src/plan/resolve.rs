@@ -8,7 +8,6 @@ use indexmap::IndexMap;
 use super::check::{Checker, Known};
 use super::fault::{DnsEffect, DnsFault, Edge, Fault, FaultKind, Start};
 use super::names::Names;
-use super::system::FAILOVER_WITHIN;
 use super::workload::Operation;
 use super::written::{After, Written, WrittenAllow, WrittenFault, WrittenKind, WrittenSystem};
 use super::{LabCatalogue, LabDescription, LabError, PLAN_SCHEMA, Phases, Plan, RunPlan, System, Workload, variant_id};
@@ -322,7 +321,7 @@ impl Resolver<'_> {
             let lasts = match (&fault.kind, fault.hold) {
                 (_, Some(hold)) => hold.0,
                 (FaultKind::Restart(_), None) => restart_within.max(to_the_end),
-                (FaultKind::Order(_), None) => FAILOVER_WITHIN.max(to_the_end),
+                (FaultKind::Order(order), None) => order.within().max(to_the_end),
                 (_, None) => to_the_end,
             };
             fault.lease = Span(lasts.saturating_add(LEASE_MARGIN));

@@ -11,9 +11,6 @@ use crate::units::Span;
 /// The node name that stands for the harness's own probe; no selector matches it.
 pub const PROBE: &str = "probe";
 
-/// How long a failover that was ordered is waited for.
-pub const FAILOVER_WITHIN: Duration = Duration::from_secs(60);
-
 /// The system under test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -471,7 +471,7 @@ fn describe(fault: &Fault) -> String {
         FaultKind::StorageCopyDown { .. } | FaultKind::ControlNodeDown { .. } => {
             format!("kills {}", describe_loss(&fault.kind))
         }
-        FaultKind::Order(order) => format!("orders a {order}, until the lab serves again"),
+        FaultKind::Order(order) => format!("orders a {order}, until that is done"),
         FaultKind::Action { action, .. } => describe_action(action),
     };
     if fault.follow { format!("{what}, following") } else { what }

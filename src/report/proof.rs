@@ -83,7 +83,7 @@ fn is_of_nodes(kind: &str) -> bool {
 
 /// Whether the evidence says by itself whom it concerns.
 fn says_whom(kind: &str) -> bool {
-    is_of_nodes(kind) || matches!(kind, "failover" | "exec" | "http" | "manual")
+    is_of_nodes(kind) || matches!(kind, "failover" | "maintenance" | "exec" | "http" | "manual")
 }
 
 /// What became of the nodes, and what was directed at them: `node-a: gone; 12 connections and 4.21 kB meant for it`.

@@ -370,11 +370,11 @@ impl Running {
     }
 }
 
-/// Gives an order and waits until the lab serves again; whether it was done, and what the lab said.
+/// Gives an order and waits until the lab has carried it out; whether it was done, and what the lab said.
 async fn ordered(system: &System, order: Order) -> (bool, String) {
     match system.order(order).await {
         Ok(said) => {
-            while !system.ready() {
+            while !system.done(order) {
                 sleep(LOOK_EVERY).await;
             }
             (true, said)

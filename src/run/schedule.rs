@@ -7,7 +7,6 @@ use indexmap::IndexMap;
 use crate::clock::Moment;
 use crate::plan::RunPlan;
 use crate::plan::fault::{Edge, Fault, FaultKind, Start};
-use crate::plan::system::FAILOVER_WITHIN;
 
 /// A lease that must be in the keeper's journal before its fault strikes is asked for so long ahead.
 ///
@@ -192,7 +191,7 @@ impl Schedule {
             (Some(hold), _) => Some(since + hold.0),
             (None, FaultKind::Drop { .. }) => Some(since),
             (None, FaultKind::Restart(_)) => Some(since + self.restart_within),
-            (None, FaultKind::Order(_)) => Some(since + FAILOVER_WITHIN),
+            (None, FaultKind::Order(order)) => Some(since + order.within()),
             (None, _) => None,
         }
     }

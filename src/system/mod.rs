@@ -131,6 +131,14 @@ impl System {
         }
     }
 
+    /// Whether an order was carried out, as far as anybody tells.
+    pub fn done(&self, order: Order) -> bool {
+        match self {
+            System::Lab(lab) => lab.done(order),
+            System::Nodes(_) => true,
+        }
+    }
+
     /// Whether a lab serves now; nobody tells of other systems.
     pub fn ready(&self) -> bool {
         match self {

@@ -276,7 +276,7 @@ impl Checker<'_> {
         }
         let key = order.key();
         let alike = self.known.orders.iter().filter(|known| known.key() == key);
-        let can: Vec<&str> = alike.map(|known| known.manner()).collect();
+        let can: Vec<&str> = alike.filter_map(|known| known.manner()).collect();
         let path = ["faults", name, key];
         let (title, label) = match &self.run.system {
             System::Lab { name: lab, .. } if can.is_empty() => {

@@ -396,6 +396,8 @@ choice! {
         } => FaultKind::ControlNodeDown { nodes },
         /// The lab is ordered to fail over, as a user would by its API; in force until it serves again.
         failover (kind: Failover) => FaultKind::Order(Order::Failover(kind)),
+        /// The lab is ordered to upgrade its nodes, one after the other; in force until all have been.
+        maintenance {} => FaultKind::Order(Order::Maintenance),
         /// A program of your own, such as a cloud's failover command.
         exec {
             ..undo: Undo,

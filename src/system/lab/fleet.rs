@@ -1,5 +1,6 @@
 //! The nodes of a lab, alive or not: their ports, threads and disks, and what can be done to them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use indexmap::IndexMap;
@@ -18,6 +19,8 @@ pub struct Fleet {
     /// The links that the nodes dial each other by.
     hops: Vec<String>,
     links: OnceLock<Arc<LinkAddresses>>,
+    /// Everything is to end: nothing is started any more.
+    ended: AtomicBool,
     members: IndexMap<String, Mutex<Member>>,
 }
 
@@ -52,7 +55,7 @@ impl Fleet {
             members.insert(name.clone(), Mutex::new(Member { labels, port, state, listener, host: None, body }));
         }
         let hops = description.links.keys().cloned().collect();
-        Ok(Fleet { teller, hops, links: OnceLock::new(), members })
+        Ok(Fleet { teller, hops, links: OnceLock::new(), ended: AtomicBool::new(false), members })
     }
 
     /// Starts every node; each hop dials the address of its link.
@@ -111,9 +114,15 @@ impl Fleet {
         }
     }
 
-    /// Ends everything, the last described first: who watches others stands behind them, and must not see them go and
-    /// decide something.
+    /// Whether everything was ended.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Ends everything for good, the last described first: who watches others stands behind them, and must not see them go
+    /// and decide something.
     pub fn stop(&self) {
+        self.ended.store(true, Ordering::Release);
         for (name, member) in self.members.iter().rev() {
             self.end(name, &mut lock(member), Host::stop, NodeState::Stopped);
         }
@@ -124,6 +133,10 @@ impl Fleet {
     }
 
     fn launch(&self, name: &str, member: &mut Member) -> Result<(), SystemError> {
+        if self.ended() {
+            let (node, reason) = (name.to_owned(), "the lab has ended".to_owned());
+            return Err(SystemError::Launch { node, reason });
+        }
         let failed =
             |source| SystemError::Bind { node: name.to_owned(), listen: "its port of before".to_owned(), source };
         let listener = match member.listener.take() {

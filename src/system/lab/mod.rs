@@ -75,6 +75,11 @@ pub trait Lab: fmt::Debug + Send + Sync {
     fn order(&self, order: Order) -> Result<String, Refused> {
         Err(Refused::unknown(self.name(), order))
     }
+
+    /// Whether what was ordered is done, and it serves.
+    fn done(&self, _order: Order) -> bool {
+        self.ready()
+    }
 }
 
 /// How long a lab may take to serve: a few heartbeats at the slowest setting.

@@ -98,6 +98,11 @@ impl Placement {
         self.route().is_some() || self.assigned.is_some_and(|assigned| assigned.epoch >> TERM_SHIFT == self.term)
     }
 
+    /// Whether a node is well.
+    pub fn well(&self, node: usize) -> bool {
+        !self.suspect(node) && self.watched[node].report.is_some()
+    }
+
     /// Whether the engine waits for a node with room.
     pub fn waits(&self) -> bool {
         self.waits

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::cast::{Cast, STORAGE};
+use super::maintenance::{Health, Seen};
 use crate::clock::Moment;
 use crate::event::{Milestone, What};
 use crate::system::Teller;
@@ -132,6 +133,25 @@ impl ControlNode {
         let decisions = self.lock();
         let placement = decisions.placement.as_ref()?;
         Some((placement.assigned()?.node, placement.route().is_some()))
+    }
+
+    /// How the nodes are that run engines or may, while it leads.
+    pub fn seen(&self) -> Option<Seen> {
+        let decisions = self.lock();
+        let controller = decisions.control.controller()?;
+        let whole = controller.whole() && !decisions.ordered;
+        let Some(placement) = &decisions.placement else {
+            let health = |id| match controller.end(id) {
+                None => Health::Missing,
+                Some(_) if !controller.record().members.contains(id) => Health::Idle,
+                Some(end) => Health::Holds(end),
+            };
+            let nodes = (0..self.cast.nodes.len()).map(|id| health(Id(id as u8))).collect();
+            return Some(Seen { serving: controller.route().map(Id::index), nodes, whole });
+        };
+        let health = |node| if placement.well(node) { Health::Idle } else { Health::Missing };
+        let nodes = (0..self.cast.computes.len()).map(health).collect();
+        Some(Seen { serving: placement.route().map(|route| route.node), nodes, whole })
     }
 
     /// A failover is ordered; none if it does not lead.

@@ -2,8 +2,10 @@
 
 pub mod cast;
 pub mod control;
+pub mod crew;
 pub mod layout;
 pub mod local_storage;
+pub mod maintenance;
 pub mod node;
 pub mod params;
 pub mod remote_storage;

@@ -54,6 +54,21 @@ pub const ENGINE_START: Param = Param::time(
     "How long an engine takes to start on the spot, before it can serve again.",
 );
 
+/// `upgrade`.
+pub const UPGRADE: Param = Param::time(
+    "upgrade",
+    seconds(30),
+    ms(0)..=seconds(24 * 3_600),
+    "How long a node is away for its maintenance, divided by `time_scale`.",
+);
+
+/// `drain`.
+pub const DRAIN: Param = Param::switch(
+    "drain",
+    true,
+    "Whether a node that serves hands over before it is taken for its maintenance. Off is broken on purpose.",
+);
+
 /// `failover_limit`.
 pub const FAILOVER_LIMIT: Param = Param::time(
     "failover_limit",

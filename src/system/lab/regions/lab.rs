@@ -91,6 +91,7 @@ impl Lab for VmRegions {
             Order::Failover(Failover::Planned) => site_recovery::Order::Failover { to, planned: true },
             Order::Failover(Failover::Unplanned) => site_recovery::Order::Failover { to, planned: false },
             Order::Failover(Failover::Simulated) => site_recovery::Order::Test { to },
+            Order::Maintenance => return Err(Refused::unknown(NAME, order)),
         })
     }
 }

@@ -5,6 +5,7 @@ use super::protocol::{Beat, Departure, Heartbeat, Prepare, Record, Resign};
 use super::settings::Settings;
 use crate::clock::Moment;
 use crate::system::lab::detector::Detector;
+use crate::system::lab::store::Position;
 
 /// The decisions of a leader whose record a majority of the ring has.
 #[derive(Clone, Debug)]
@@ -135,6 +136,18 @@ impl Controller {
         let knows = |watched: &Watched| watched.detector.suspect() || watched.beat.is_some_and(|beat| beat.version > 0);
         let going_on = self.election.is_some() || self.errand.is_some() || self.asked.is_some();
         !going_on && self.watched.iter().all(knows)
+    }
+
+    /// Whether there are as many copies as there should be, nobody among them is missing, and nothing changes.
+    pub fn whole(&self) -> bool {
+        let Record { members, target, .. } = self.record;
+        let settled = self.idle() && self.route.is_some() && self.proposed.is_none() && target.is_none();
+        settled && members.len() == self.settings.copies && !members.iter().any(|id| self.suspect(id))
+    }
+
+    /// Where each node's copy ends, as it told last: none for a node that is suspect or was never heard.
+    pub fn end(&self, id: Id) -> Option<Position> {
+        self.watched[id.index()].beat.filter(|_| !self.suspect(id)).map(|beat| beat.last)
     }
 
     /// What to say to a node.
@@ -356,7 +369,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::system::lab::store::Position;
 
     const fn at(ms: u64) -> Moment {
         Moment::from_millis(ms)

@@ -8,6 +8,7 @@ use crate::plan::{Failover, LabDescription, Order};
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::Cast;
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
+use crate::system::lab::managed_sql::crew::Crew;
 use crate::system::lab::managed_sql::layout::GATEWAY;
 use crate::system::lab::managed_sql::node::{Kind, NodeBody, Service};
 use crate::system::lab::params::Resolved;
@@ -22,8 +23,9 @@ use crate::system::{NodeAct, SystemError, Teller};
 #[derive(Debug)]
 pub struct LocalStorage {
     cast: Arc<Cast>,
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     controls: Vec<Live<ControlNode>>,
+    crew: Crew,
     fronts: [Live<Front>; 2],
 }
 
@@ -62,8 +64,9 @@ impl LocalStorage {
                 _ => Box::new(RouterBody::new(cast.nodes.clone(), settings.fencing, Live::default())),
             }
         };
-        let fleet = Fleet::bind(description, body, teller)?;
-        Ok(LocalStorage { cast, fleet, controls, fronts })
+        let fleet = Arc::new(Fleet::bind(description, body, teller.clone())?);
+        let crew = Crew::new(cast.engines(), &params, &fleet, &controls, teller);
+        Ok(LocalStorage { cast, fleet, controls, crew, fronts })
     }
 
     /// What the control node that leads says; refused where none does.
@@ -119,6 +122,11 @@ impl Lab for LocalStorage {
     fn order(&self, order: Order) -> Result<String, Refused> {
         match order {
             Order::Failover(kind) => self.fail_over(kind),
+            Order::Maintenance => self.crew.begin(),
         }
+    }
+
+    fn done(&self, order: Order) -> bool {
+        self.ready() && (order != Order::Maintenance || !self.crew.busy())
     }
 }

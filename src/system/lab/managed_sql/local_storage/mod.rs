@@ -59,7 +59,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: [GATEWAY, READERS].map(str::to_owned).into_iter().chain(cast.nodes.iter().cloned()).collect(),
         serving: vec![cast.nodes[0].clone()],
-        orders: Failover::ALL.map(Order::Failover).to_vec(),
+        orders: Failover::ALL.map(Order::Failover).into_iter().chain([Order::Maintenance]).collect(),
         ..layout.describe()
     })
 }

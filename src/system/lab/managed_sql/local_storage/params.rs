@@ -2,8 +2,8 @@
 
 use crate::system::lab::managed_sql::cast::{Cast, names};
 use crate::system::lab::managed_sql::params::{
-    ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, ZONES, fencing, misses, promotion, scaled,
-    zone_latency,
+    DRAIN, ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, UPGRADE, ZONES, fencing, misses,
+    promotion, scaled, zone_latency,
 };
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
 use crate::system::lab::replica_set::{Commit, Settings};
@@ -32,6 +32,8 @@ pub const PARAMS: &[Param] = &[
     misses(3),
     promotion("How long a secondary takes to become primary."),
     ENGINE_START,
+    UPGRADE,
+    DRAIN,
     Param::time(
         "rebuild_after",
         ms(500),

@@ -9,6 +9,7 @@ use crate::plan::{Failover, LabDescription, Order};
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::{Cast, STORAGE};
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
+use crate::system::lab::managed_sql::crew::Crew;
 use crate::system::lab::managed_sql::layout::GATEWAY;
 use crate::system::lab::managed_sql::node::{Kind, NodeBody, Service};
 use crate::system::lab::params::Resolved;
@@ -26,8 +27,9 @@ const SERVICE: Service = Service { time: std::time::Duration::ZERO, workers: 1_0
 #[derive(Debug)]
 pub struct RemoteStorage {
     cast: Arc<Cast>,
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     controls: Vec<Live<ControlNode>>,
+    crew: Crew,
     front: Live<Front>,
 }
 
@@ -82,8 +84,9 @@ impl RemoteStorage {
                 _ => Box::new(RouterBody::new(cast.computes.clone(), fencing, Live::default())),
             }
         };
-        let fleet = Fleet::bind(description, body, teller)?;
-        Ok(RemoteStorage { cast, fleet, controls, front })
+        let fleet = Arc::new(Fleet::bind(description, body, teller.clone())?);
+        let crew = Crew::new(cast.engines(), &params, &fleet, &controls, teller);
+        Ok(RemoteStorage { cast, fleet, controls, crew, front })
     }
 
     /// What the control node that leads says; refused where none does.
@@ -140,6 +143,11 @@ impl Lab for RemoteStorage {
     fn order(&self, order: Order) -> Result<String, Refused> {
         match order {
             Order::Failover(kind) => self.fail_over(kind),
+            Order::Maintenance => self.crew.begin(),
         }
+    }
+
+    fn done(&self, order: Order) -> bool {
+        self.ready() && (order != Order::Maintenance || !self.crew.busy())
     }
 }

@@ -60,7 +60,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: std::iter::once(GATEWAY.to_owned()).chain(cast.computes.iter().cloned()).collect(),
         serving: vec![cast.computes[0].clone()],
-        orders: Failover::ALL.map(Order::Failover).to_vec(),
+        orders: Failover::ALL.map(Order::Failover).into_iter().chain([Order::Maintenance]).collect(),
         ..layout.describe()
     })
 }

@@ -3,8 +3,8 @@
 use crate::system::lab::compute::engine::EngineSettings;
 use crate::system::lab::managed_sql::cast::{Cast, names};
 use crate::system::lab::managed_sql::params::{
-    ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, ZONES, fencing, misses, promotion, scaled,
-    zone_latency,
+    DRAIN, ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, UPGRADE, ZONES, fencing, misses,
+    promotion, scaled, zone_latency,
 };
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
 use crate::system::lab::replica_set::{Commit, Settings};
@@ -43,6 +43,8 @@ pub const PARAMS: &[Param] = &[
     misses(5),
     promotion("How long an engine takes to start on another node."),
     ENGINE_START,
+    UPGRADE,
+    DRAIN,
     Param::time(
         "eject_after",
         ms(100),
