@@ -5,10 +5,13 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use brownout::clock::RunClock;
+use brownout::system::dns::{Keep, Resolver};
 use common::brownout;
 use serde_json::Value;
 
@@ -16,6 +19,7 @@ use serde_json::Value;
 struct Lab {
     child: Child,
     status: String,
+    /// The first of the addresses that clients use.
     gateway: String,
 }
 
@@ -27,7 +31,7 @@ impl Lab {
         for line in lines.by_ref().map(Result::unwrap) {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                ["clients", "gateway", url] => gateway = url.trim_start_matches("http://").to_owned(),
+                ["clients", _, url] if gateway.is_empty() => gateway = url.trim_start_matches("http://").to_owned(),
                 ["status", url, ..] => status = url.trim_start_matches("http://").trim_end_matches('/').to_owned(),
                 ["Ctrl-C", ..] => break,
                 _ => {}
@@ -130,6 +134,40 @@ fn a_client_of_ones_own_lives_through_a_drill_by_hand() {
         assert!(told.contains(said), "`{said}` is not in {told}");
     }
     assert_eq!(lab.interrupt(), (Some(0), "ending the lab\n".to_owned()));
+}
+
+/// Whom a DNS server says that a name means now.
+fn resolve(server: &str, name: &str) -> Vec<Ipv4Addr> {
+    let resolver = Arc::new(Resolver::new(server.parse().unwrap(), name, Keep::Never, RunClock::start()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(resolver.addresses()).unwrap()
+}
+
+#[test]
+fn a_client_that_asks_dns_follows_a_name_to_another_region() {
+    let lab = Lab::start(&["regions/vm", "--set", "time_scale=3600"]);
+    let shown = lab.shown();
+    let dns = shown["dns"].as_str().unwrap();
+    let name = |shown: &Value| shown["names"][0].clone();
+    assert_eq!((&name(&shown)["name"], &name(&shown)["nodes"][0]), (&"app.lab.test".into(), &"vm-east".into()));
+    let port = name(&shown)["url"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let get = |key: &str| ask(&format!("{}:{port}", resolve(dns, "app.lab.test")[0]), "GET", key, &[], "");
+    let east = resolve(dns, "app.lab.test");
+    assert_eq!(get("/health"), (200, "well\n".to_owned()));
+
+    assert_eq!(lab.post("/failover/unplanned").0, 200);
+    lab.until("remapped", |lab| name(&lab.shown())["nodes"][0] == "vm-west");
+    let west = resolve(dns, "app.lab.test");
+    assert!(west.len() == 1 && west != east, "{east:?}, then {west:?}");
+    lab.until("served in the west", |_| get("/health").0 == 200);
+    assert_eq!(lab.post("/nodes/vm-west/cut").0, 200);
+    assert_eq!(get("/health").0, 0, "the links at its names are cut as well");
+
+    let page = ask(&lab.status, "GET", "/", &["Accept: text/html"], "").1;
+    let dig = format!("dig @127.0.0.1 -p {} app.lab.test", dns.rsplit(':').next().unwrap());
+    for part in [dig.as_str(), "vm-west", &format!("http://app.lab.test:{port}")] {
+        assert!(page.contains(part), "`{part}` is not on the page");
+    }
 }
 
 #[test]

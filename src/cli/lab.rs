@@ -189,6 +189,13 @@ fn greeting(status: &Status, server: &Server) -> String {
     for (entry, address) in &status.entries {
         let _ = writeln!(text, "  clients  {entry:width$}  {address}");
     }
+    if let Some(dns) = &status.dns {
+        let _ = writeln!(text, "  dns      {:width$}  {}", dns.to_string(), status.dig(dns));
+    }
+    for name in &status.names {
+        let _ =
+            writeln!(text, "  name     {:width$}  {} {}, {}", name.name, name.nodes.join(" "), name.answer(), name.url);
+    }
     for node in &status.nodes {
         let labels = [("region", &node.region), ("zone", &node.zone), ("host", &node.host), ("role", &node.role)];
         let labels: Vec<String> =

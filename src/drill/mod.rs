@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! your client ──▶ client-gateway ──▶ gateway ──gateway-node-a──▶ node-a …      every arrow a proxy of its own
+//!             ──▶ DNS: a name ──▶ named-vm-east ──▶ vm-east …                  where the lab has names
 //!  you ──▶ status page, JSON: kill, pause, stop, cut, heal a node; order a failover
 //! ```
 
 mod guard;
+mod names;
 mod page;
 mod server;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +30,7 @@ use crate::seed::Seed;
 use crate::system::lab::{self, Lab, LabKind, Refused};
 use crate::system::{LinkAddresses, NodeAct, SystemError, Teller};
 
+use names::{NamesServed, named_link};
 pub use server::Server;
 pub use status::Status;
 
@@ -41,6 +45,8 @@ pub struct Drill {
     lab: Arc<dyn Lab>,
     backend: Arc<dyn Backend>,
     links: LinkAddresses,
+    /// Who answers for its names, if it has any.
+    names: Option<NamesServed>,
     clock: RunClock,
     events: Arc<Mutex<VecDeque<Event>>>,
     /// Nodes whose links are silent.
@@ -60,6 +66,9 @@ pub enum DrillError {
         /// Those that there are.
         entries: String,
     },
+    /// Its names have no server, or their links no port.
+    #[error("names cannot be served on loopback")]
+    Names(#[source] io::Error),
     /// A proxy of a link cannot listen.
     #[error(transparent)]
     Link(#[from] BackendError),
@@ -127,14 +136,17 @@ impl Drill {
         let teller = Teller::new(clock, Arc::new(move |event| remember(&sink, event)));
         let lab = (kind.bind)(&description, teller)?;
         let backend = Choice::Embedded.start(&Permit::default(), clock)?;
+        let names = NamesServed::start(&description.names).map_err(DrillError::Names)?;
+        if let Some(names) = &names {
+            lab.name_server(names.dns());
+        }
         let mut links = LinkAddresses::new();
-        for (name, upstream, port) in wanted(&description, &*lab, ports) {
-            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        for (name, upstream, listen) in wanted(&description, &*lab, ports, names.as_ref()) {
             let address = backend.open(LinkSpec { listen, http: true, ..LinkSpec::new(name.as_str(), upstream) })?;
             links.insert(name, address);
         }
         lab.fleet().start(&links)?;
-        let drill = Drill { kind, description, lab, backend, links, clock, events, cuts: Mutex::default() };
+        let drill = Drill { kind, description, lab, backend, links, names, clock, events, cuts: Mutex::default() };
         match lab::serves(&*drill.lab).await {
             Ok(()) => Ok(drill),
             Err(error) => {
@@ -182,9 +194,8 @@ impl Drill {
         if !cuts.contains_key(node) {
             let hops = self.description.links.iter().filter(|(_, link)| link.from == node || link.to == node);
             let mut targets: Vec<Target> = hops.map(|(name, _)| Target::both(name.as_str())).collect();
-            if self.description.entries.iter().any(|entry| entry == node) {
-                targets.push(Target::both(client_link(node)));
-            }
+            let clients = [client_link(node), named_link(node)];
+            targets.extend(clients.into_iter().filter(|link| self.links.contains_key(link)).map(Target::both));
             let silence = self.backend.inject(&format!("cut-{node}"), &LinkAction::Silent, &targets, Seed(0))?;
             cuts.insert(node.to_owned(), silence);
             self.note(format!("every link of {node} is silent"));
@@ -218,18 +229,26 @@ impl Drill {
     }
 }
 
-/// Every link with what it leads to and the port that it listens on, 0 for any.
-fn wanted(description: &LabDescription, lab: &dyn Lab, ports: &BTreeMap<String, u16>) -> Vec<(String, String, u16)> {
+/// Every link with what it leads to and where it listens.
+fn wanted(
+    description: &LabDescription,
+    lab: &dyn Lab,
+    ports: &BTreeMap<String, u16>,
+    names: Option<&NamesServed>,
+) -> Vec<(String, String, SocketAddr)> {
     let nodes = lab.fleet().nodes();
     let address = |name: &str| {
         let node = nodes.iter().find(|node| node.name == name);
         node.map(|node| node.address.clone()).unwrap_or_default()
     };
-    let hops = description.links.iter().map(|(name, link)| (name.clone(), address(&link.to), 0));
+    let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let hops = description.links.iter().map(|(name, link)| (name.clone(), address(&link.to), at(0)));
     let entries = description.entries.iter();
     let clients =
-        entries.map(|entry| (client_link(entry), address(entry), ports.get(entry).copied().unwrap_or_default()));
-    hops.chain(clients).collect()
+        entries.map(|entry| (client_link(entry), address(entry), at(ports.get(entry).copied().unwrap_or_default())));
+    let named = names.into_iter().flat_map(NamesServed::listens);
+    let named = named.map(|(node, listen)| (named_link(node), address(node), listen));
+    hops.chain(clients).chain(named).collect()
 }
 
 /// The link by which clients use an entry.

@@ -61,7 +61,7 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::drill::status::{Line, Order};
+    use crate::drill::status::{Line, Name, Order};
 
     #[test]
     fn whatever_a_node_is_called_or_says_stays_text() {
@@ -84,6 +84,14 @@ mod tests {
             up_ms: 61_500,
             params: IndexMap::from([("x".to_owned(), evil.into())]),
             entries: IndexMap::from([(evil.to_owned(), evil.to_owned())]),
+            dns: Some("127.0.0.1:53".parse().unwrap()),
+            names: vec![Name {
+                name: evil.to_owned(),
+                nodes: vec![evil.to_owned()],
+                addresses: Vec::new(),
+                ttl_s: 0,
+                url: evil.to_owned(),
+            }],
             nodes: vec![node],
             links: Vec::new(),
             orders: vec![Order { name: "planned failover".to_owned(), post: "/failover/planned".to_owned() }],

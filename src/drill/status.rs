@@ -1,11 +1,12 @@
 //! What a drill looks like at a moment: one model for the page and for its JSON.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::names::NamesServed;
 use super::{Drill, client_link, lock};
 use crate::clock::Moment;
 use crate::event::{Event, What};
@@ -27,6 +28,10 @@ pub struct Status {
     pub params: IndexMap<String, Value>,
     /// Where clients reach it, by node.
     pub entries: IndexMap<String, String>,
+    /// Where its names are asked over DNS, if it has any.
+    pub dns: Option<SocketAddr>,
+    /// Its names, and what DNS answers now.
+    pub names: Vec<Name>,
     /// Its nodes, in the order of its description.
     pub nodes: Vec<Node>,
     /// Its hops, in the order of its description.
@@ -58,6 +63,21 @@ pub struct Node {
     pub incarnation: u64,
     /// Where it listens, past every link.
     pub address: String,
+}
+
+/// A name.
+#[derive(Clone, Debug, Serialize)]
+pub struct Name {
+    /// Itself.
+    pub name: String,
+    /// The nodes that it means now.
+    pub nodes: Vec<String>,
+    /// The addresses that DNS tells.
+    pub addresses: Vec<Ipv4Addr>,
+    /// How long that may be believed, in whole seconds.
+    pub ttl_s: u64,
+    /// What a client that asks this DNS uses.
+    pub url: String,
 }
 
 /// A hop between two nodes.
@@ -93,7 +113,7 @@ pub struct Line {
 
 impl Status {
     pub(super) fn of(drill: &Drill) -> Status {
-        let Drill { kind, description, lab, links, clock, events, cuts, .. } = drill;
+        let Drill { kind, description, lab, links, names, clock, events, cuts, .. } = drill;
         let entry = |name: &String| Some((name.clone(), format!("http://{}", links.get(&client_link(name))?)));
         let cuts = lock(cuts);
         let node = |info: NodeInfo| Node {
@@ -121,11 +141,19 @@ impl Status {
             up_ms: millis(clock.now()),
             params: description.params.clone(),
             entries: description.entries.iter().filter_map(entry).collect(),
+            dns: names.as_ref().map(|names| names.dns().address()),
+            names: names.as_ref().map(NamesServed::now).unwrap_or_default(),
             nodes: lab.fleet().nodes().into_iter().map(node).collect(),
             links: description.links.iter().map(link).collect(),
             orders: description.orders.iter().map(order).collect(),
             events: lock(events).iter().rev().filter_map(line).collect(),
         }
+    }
+
+    /// How a person asks for the first name.
+    pub fn dig(&self, dns: &SocketAddr) -> String {
+        let name = self.names.first().map_or("", |name| &name.name);
+        format!("dig @{} -p {} {name}", dns.ip(), dns.port())
     }
 
     /// Nodes by region and zone, as the page groups them.
@@ -140,6 +168,14 @@ impl Status {
         }
         places.sort_keys();
         places
+    }
+}
+
+impl Name {
+    /// What DNS answers, as `dig +short` would, and for how long.
+    pub fn answer(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        format!("{} for {} s", addresses.join(" "), self.ttl_s)
     }
 }
 
