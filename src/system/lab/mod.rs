@@ -29,6 +29,8 @@ pub mod primary_standby;
 pub mod regions;
 pub mod registry;
 pub mod replica_set;
+#[cfg(test)]
+mod simulation;
 pub mod site_recovery;
 pub mod store;
 pub mod wire;

@@ -12,6 +12,7 @@
 
 pub mod cache;
 pub mod engine;
+pub mod epoch;
 pub mod placement;
 
 pub use engine::Engine;

@@ -15,6 +15,7 @@ use tokio::time::{sleep, sleep_until};
 use super::cast::Cast;
 use crate::clock::Moment;
 use crate::event::{Milestone, What};
+use crate::system::lab::compute::epoch;
 use crate::system::lab::gateway::{EPOCH, READ_ONLY, TERM};
 use crate::system::lab::host::{Host, Inside};
 use crate::system::lab::http::{Client, serve, text};
@@ -22,7 +23,7 @@ use crate::system::lab::kv::{self, Accepted, Confirmation, Keeper, Step, Taken, 
 use crate::system::lab::replica_set::protocol::{Append, Heartbeat, Install, Shipment, Shipped};
 use crate::system::lab::replica_set::replica::{Disk, Intent, Refusal, Role};
 use crate::system::lab::replica_set::{Id, Replica, Settings};
-use crate::system::lab::store::{Change, Store};
+use crate::system::lab::store::Store;
 use crate::system::lab::wire::{INTERNAL, ask, reply, said};
 use crate::system::lab::{Body, Ground, Live};
 use crate::system::{NodeState, Teller};
@@ -41,8 +42,6 @@ pub struct Service {
 
 /// Where an engine that runs elsewhere writes its epoch before anything else.
 pub const ATTACH: &str = "/attach";
-/// The register of the newest engine's epoch. No path can name it, so no client can.
-const NEWEST_EPOCH: &str = " epoch";
 
 /// What nodes with copies are to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +169,7 @@ impl Node {
 
     /// Whether an engine that asks is kept out, as another has been attached since.
     fn fences(&self, store: &Store, epoch: Option<u64>) -> bool {
-        let newest = || store.register(NEWEST_EPOCH).and_then(|at| at.value.parse::<u64>().ok());
-        self.kind == Kind::Storage { fencing: true } && epoch < newest()
+        self.kind == Kind::Storage { fencing: true } && epoch::outdated(store, epoch)
     }
 
     fn tell_role(&self, role: Role, incarnation: u64) {
@@ -202,10 +200,7 @@ impl Node {
         // It is free again while the write waits for others.
         drop(worker);
         let mut answer = match (self.kind, path, asked.epoch) {
-            (Kind::Storage { .. }, ATTACH, Some(epoch)) => {
-                let change = Change::Put { key: NEWEST_EPOCH.to_owned(), value: epoch.to_string() };
-                kv::make(&*self, asked, change).await
-            }
+            (Kind::Storage { .. }, ATTACH, Some(epoch)) => kv::make(&*self, asked, epoch::attach(epoch)).await,
             _ => kv::answer(&*self, asked, &head.method, path, &body).await,
         };
         stamp(&mut answer, self.name(), self.incarnation());

@@ -4,6 +4,10 @@
 //!   clients ──▶ gateway ──gateway-node-a──▶ node-a (primary)  ──node-a-node-b──▶ node-b (standby)
 //!                  └──────gateway-node-b──▶ node-b            ──node-b-node-a──▶ node-a, after a failover
 //! ```
+//!
+//! It is no [`replica_set`](super::replica_set) of two: the right to serve comes from the gateway and not from members, so that a
+//! primary serves on while its standby is out of reach, and `ship_every` is a window of loss that a set does not have.
+//! As switches of the set both would cost more than they save.
 
 pub mod controller;
 pub mod gateway;

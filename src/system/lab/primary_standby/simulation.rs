@@ -1,11 +1,9 @@
 //! The pair under kill, pause, partition, loss and late messages, on a virtual clock, by the hundred.
 //!
-//! Every message may be lost or, what is worse, arrive after the fault that held it up. Clients write keys of their
+//! It runs on the [network](crate::system::lab::simulation::network) of the other labs. Clients write keys of their
 //! own through the gateway and, at times, straight to a node. At the end everything heals: whatever was
 //! acknowledged must be there, and the pair must serve again.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use super::controller::{Controller, Happening};
@@ -13,12 +11,16 @@ use super::protocol::{Beat, Config, Heartbeat, Shipment, Shipped, Side};
 use super::replica::{Disk, Replica};
 use super::settings::{Commit, Settings};
 use crate::clock::Moment;
-use crate::seed::{Dice, Seed};
+use crate::seed::Seed;
 use crate::system::lab::kv::Confirmation;
+use crate::system::lab::simulation::network::{Network, Times};
 use crate::system::lab::store::Change;
 
-const FAULTS_END: Moment = Moment::from_millis(6_000);
-const END: Moment = Moment::from_millis(9_000);
+const TIMES: Times = Times {
+    faults_end: Moment::from_millis(6_000),
+    past_ends: Moment::from_millis(8_000),
+    end: Moment::from_millis(9_000),
+};
 
 /// What a simulated run came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,17 +69,12 @@ struct Pending {
 
 struct World {
     settings: Settings,
-    dice: Dice,
-    now: Moment,
-    order: u64,
-    queue: BinaryHeap<Reverse<(Moment, u64)>>,
-    events: BTreeMap<u64, Happens>,
+    network: Network<Happens>,
     record: Config,
     controller: Option<Controller>,
     nodes: [Result<Replica, Box<Disk>>; 2],
     boots: [u64; 3],
     paused: [bool; 2],
-    cuts: Vec<(usize, usize)>,
     pending: Vec<Pending>,
     keys: u64,
     acknowledged: Vec<u64>,
@@ -93,39 +90,29 @@ impl World {
         let node = |side| Ok(Replica::boot(side, settings, Disk::default()));
         let mut world = World {
             settings,
-            dice: Seed(seed).stream("simulation"),
-            now: Moment::START,
-            order: 0,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
+            network: Network::new(3, TIMES, Seed(seed).stream("simulation")),
             record: Controller::FIRST,
             controller: Some(Controller::new(settings, Controller::FIRST, Moment::START)),
             nodes: [node(Side::A), node(Side::B)],
             boots: [0; 3],
             paused: [false; 2],
-            cuts: Vec::new(),
             pending: Vec::new(),
             keys: 0,
             acknowledged: Vec::new(),
             outcome: Outcome::default(),
         };
         for side in Side::BOTH {
-            world.after(ms(0), Happens::Beat(side));
-            world.after(ms(0), Happens::Ship(side));
+            world.network.after(ms(0), Happens::Beat(side));
+            world.network.after(ms(0), Happens::Ship(side));
         }
-        world.after(ms(1), Happens::Tick);
-        world.after(ms(300), Happens::ClientWrites);
-        world.after(ms(800), Happens::Strike);
+        world.network.after(ms(1), Happens::Tick);
+        world.network.after(ms(300), Happens::ClientWrites);
+        world.network.after(ms(800), Happens::Strike);
         world
     }
 
     fn run(mut self) -> Outcome {
-        while let Some(Reverse((at, order))) = self.queue.pop() {
-            if at > END {
-                break;
-            }
-            self.now = at;
-            let event = self.events.remove(&order).expect("each queued number has its event");
+        while let Some(event) = self.network.next() {
             self.handle(event);
             self.acknowledge();
         }
@@ -133,30 +120,10 @@ impl World {
         if let Some(Ok(primary)) = primary.map(|primary| &self.nodes[primary]) {
             let there = |key: &u64| primary.store().register(&key.to_string()).is_some();
             self.outcome.lost = self.acknowledged.iter().filter(|key| !there(key)).count();
-            self.outcome.serves_at_the_end = primary.admits(None, self.now).is_ok();
+            self.outcome.serves_at_the_end = primary.admits(None, self.network.now()).is_ok();
         }
         self.outcome.acknowledged = self.acknowledged.len();
         self.outcome
-    }
-
-    fn after(&mut self, delay: Duration, event: Happens) {
-        self.order += 1;
-        self.queue.push(Reverse((self.now + delay, self.order)));
-        self.events.insert(self.order, event);
-    }
-
-    /// A message from one to another: 1 to 15 ms, lost at times, held or lost by a cut.
-    fn send(&mut self, from: usize, to: usize, message: Happens) {
-        let cut = self.cuts.contains(&(from, to));
-        // Nothing is lost once everything is to heal: "serves again" must not hang on the last heartbeat's luck.
-        let loss = if self.now > FAULTS_END { 0.0 } else { 0.01 };
-        if self.dice.chance(if cut { 0.5 } else { loss }) {
-            return;
-        }
-        // Held until some moment after which most cuts are healed: a message of the past.
-        let held = if cut { ms(200 + self.dice.below(2_500)) } else { ms(0) };
-        let travel = Duration::from_micros(1_000 + self.dice.below(14_000));
-        self.after(held + travel, message);
     }
 
     fn running(&mut self, side: Side) -> Option<&mut Replica> {
@@ -166,7 +133,7 @@ impl World {
     /// A paused node handles nothing; what arrives waits in its sockets.
     fn deferred(&mut self, side: Side, event: Happens) -> Option<Happens> {
         if self.paused[side as usize] {
-            self.after(ms(20), event);
+            self.network.after(ms(20), event);
             return None;
         }
         Some(event)
@@ -189,20 +156,20 @@ impl World {
             },
             None => event,
         };
-        let now = self.now;
+        let now = self.network.now();
         match event {
             Happens::Beat(side) => {
                 if let Some(controller) = &self.controller {
                     let heartbeat = controller.heartbeat(side);
                     let boot = self.boots[GATEWAY];
-                    self.send(GATEWAY, side as usize, Happens::HeartbeatArrives(side, heartbeat, boot));
+                    self.network.send(GATEWAY, side as usize, Happens::HeartbeatArrives(side, heartbeat, boot));
                 }
-                self.after(self.settings.heartbeat, Happens::Beat(side));
+                self.network.after(self.settings.heartbeat, Happens::Beat(side));
             }
             Happens::HeartbeatArrives(side, heartbeat, boot) => {
                 if let Some(node) = self.running(side) {
                     let beat = node.heartbeat(heartbeat, now);
-                    self.send(side as usize, GATEWAY, Happens::BeatArrives(side, beat, boot));
+                    self.network.send(side as usize, GATEWAY, Happens::BeatArrives(side, beat, boot));
                 }
             }
             Happens::BeatArrives(side, beat, boot) => {
@@ -221,11 +188,11 @@ impl World {
                         Shipment::Install(install) => install.term,
                     };
                     let peer = side.peer();
-                    self.send(side as usize, peer as usize, Happens::ShipmentArrives(peer, shipment, boot));
+                    self.network.send(side as usize, peer as usize, Happens::ShipmentArrives(peer, shipment, boot));
                     // The request's time-out; an answer that comes later finds nobody waiting.
-                    self.after(ms(150), Happens::AnswerArrives(side, term, None, boot));
+                    self.network.after(ms(150), Happens::AnswerArrives(side, term, None, boot));
                 }
-                self.after(ms(5), Happens::Ship(side));
+                self.network.after(ms(5), Happens::Ship(side));
             }
             Happens::ShipmentArrives(side, shipment, boot) => {
                 let term = match &shipment {
@@ -235,7 +202,11 @@ impl World {
                 if let Some(node) = self.running(side) {
                     let answer = node.take(shipment);
                     let peer = side.peer();
-                    self.send(side as usize, peer as usize, Happens::AnswerArrives(peer, term, Some(answer), boot));
+                    self.network.send(
+                        side as usize,
+                        peer as usize,
+                        Happens::AnswerArrives(peer, term, Some(answer), boot),
+                    );
                 }
             }
             Happens::AnswerArrives(side, term, answer, boot) => {
@@ -254,22 +225,22 @@ impl World {
                         node.tick(now);
                     }
                 }
-                self.after(ms(5), Happens::Tick);
+                self.network.after(ms(5), Happens::Tick);
             }
             Happens::ClientWrites => {
                 self.keys += 1;
                 let key = self.keys;
-                let straight = if self.dice.chance(0.5) { Side::A } else { Side::B };
+                let straight = if self.network.dice.chance(0.5) { Side::A } else { Side::B };
                 match self.controller.as_ref().and_then(Controller::route) {
-                    Some((side, term)) if self.dice.chance(0.8) => {
-                        self.send(GATEWAY, side as usize, Happens::WriteArrives(side, Some(term), key));
+                    Some((side, term)) if self.network.dice.chance(0.8) => {
+                        self.network.send(GATEWAY, side as usize, Happens::WriteArrives(side, Some(term), key));
                     }
-                    _ => self.after(ms(1), Happens::WriteArrives(straight, None, key)),
+                    _ => self.network.after(ms(1), Happens::WriteArrives(straight, None, key)),
                 }
                 if let Some(known) = self.acknowledged.last().copied() {
-                    self.after(ms(1), Happens::ReadArrives(straight, known));
+                    self.network.after(ms(1), Happens::ReadArrives(straight, known));
                 }
-                self.after(ms(4), Happens::ClientWrites);
+                self.network.after(ms(4), Happens::ClientWrites);
             }
             Happens::WriteArrives(side, meant_for, key) => {
                 let boot = self.boots[side as usize];
@@ -313,7 +284,7 @@ impl World {
     }
 
     fn acknowledge(&mut self) {
-        let (nodes, boots, paused, now) = (&self.nodes, self.boots, self.paused, self.now);
+        let (nodes, boots, paused, now) = (&self.nodes, self.boots, self.paused, self.network.now());
         let acknowledged = &mut self.acknowledged;
         self.pending.retain(|write| {
             let Ok(node) = &nodes[write.side as usize] else { return false };
@@ -335,23 +306,23 @@ impl World {
     }
 
     fn strike(&mut self) {
-        if self.now > FAULTS_END {
+        if !self.network.rages() {
             return;
         }
-        if self.dice.chance(0.4) {
+        if self.network.dice.chance(0.4) {
             // A refusal changes nothing.
-            let now = self.now;
+            let now = self.network.now();
             self.decide(|controller| controller.hand_over(now).unwrap_or_default());
         }
-        let side = if self.dice.chance(0.5) { Side::A } else { Side::B };
-        let faults = match self.dice.below(6) {
+        let side = if self.network.dice.chance(0.5) { Side::A } else { Side::B };
+        let faults = match self.network.dice.below(6) {
             0 => vec![Fault::Kill(side)],
             1 => vec![Fault::Pause(side)],
             2 => vec![Fault::KillGateway],
             3 => {
                 // One direction of one hop.
-                let from = self.dice.below(3) as usize;
-                let to = (from + 1 + self.dice.below(2) as usize) % 3;
+                let from = self.network.dice.below(3) as usize;
+                let to = (from + 1 + self.network.dice.below(2) as usize) % 3;
                 vec![Fault::Cut(from, to)]
             }
             _ => {
@@ -360,7 +331,7 @@ impl World {
                 others.iter().flat_map(|&other| [Fault::Cut(node, other), Fault::Cut(other, node)]).collect()
             }
         };
-        let hold = ms(50 + self.dice.below(1_500));
+        let hold = ms(50 + self.network.dice.below(1_500));
         for fault in faults {
             match fault {
                 Fault::Kill(side) => {
@@ -375,16 +346,16 @@ impl World {
                     self.boots[GATEWAY] += 1;
                     self.controller = None;
                 }
-                Fault::Cut(from, to) => self.cuts.push((from, to)),
+                Fault::Cut(from, to) => self.network.cut(from, to),
             }
-            self.after(hold, Happens::Heal(fault));
+            self.network.after(hold, Happens::Heal(fault));
         }
-        let next = ms(200 + self.dice.below(1_500));
-        self.after(next, Happens::Strike);
+        let next = ms(200 + self.network.dice.below(1_500));
+        self.network.after(next, Happens::Strike);
     }
 
     fn heal(&mut self, fault: Fault) {
-        let (settings, now, record) = (self.settings, self.now, self.record);
+        let (settings, now, record) = (self.settings, self.network.now(), self.record);
         match fault {
             Fault::Kill(side) => {
                 let slot = &mut self.nodes[side as usize];
@@ -396,11 +367,7 @@ impl World {
             Fault::KillGateway => {
                 self.controller.get_or_insert_with(|| Controller::new(settings, record, now));
             }
-            Fault::Cut(from, to) => {
-                if let Some(position) = self.cuts.iter().position(|cut| *cut == (from, to)) {
-                    self.cuts.swap_remove(position);
-                }
-            }
+            Fault::Cut(from, to) => self.network.mend(from, to),
         }
     }
 }

@@ -50,8 +50,6 @@ pub mod replica;
 pub mod ring;
 pub mod settings;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 pub use control::Control;

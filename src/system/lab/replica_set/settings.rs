@@ -85,8 +85,8 @@ impl Settings {
 
 #[cfg(test)]
 impl Settings {
-    /// What the tests of this folder run with.
-    pub(super) fn for_tests() -> Settings {
+    /// What tests run with.
+    pub(in crate::system::lab) fn for_tests() -> Settings {
         Settings {
             commit: Commit::Quorum,
             fencing: true,
