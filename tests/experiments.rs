@@ -88,6 +88,11 @@ fn managed_sql_machines_lost() {
 }
 
 #[test]
+fn managed_sql_remote_machines_lost() {
+    holds(|| Case::experiment("experiments/managed-sql/remote-machines-lost.yaml"));
+}
+
+#[test]
 fn managed_sql_maintenance() {
     holds(|| Case::experiment("experiments/managed-sql/maintenance.yaml"));
 }

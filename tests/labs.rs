@@ -150,6 +150,13 @@ fn an_engine_without_room_elsewhere_waits_and_says_for_what() {
     ran.exits(5).says(&format!("refused: {why}")).says(&format!("the engine waits: {why}"));
 }
 
+/// C16, broken on purpose: a rack in which everybody stands takes everybody along.
+#[test]
+fn an_engine_whose_stand_in_is_in_its_own_rack_is_lost_with_it() {
+    let file = "experiments/managed-sql/remote-machines-lost.yaml";
+    broken(file, "spread=off", "✘ orders.unavailability during fault.rack");
+}
+
 /// C18: one round at a time, and none while a copy is missing already.
 #[test]
 fn maintenance_is_refused_while_a_round_is_under_way_and_while_a_copy_is_missing() {
