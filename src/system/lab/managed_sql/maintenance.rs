@@ -122,8 +122,11 @@ impl Round {
             Stage::Waits if !seen.whole => None,
             Stage::Waits => {
                 let serving = seen.serving?;
-                match self.left.iter().find(|node| **node != serving) {
-                    Some(node) => Some(self.take(*node, now)),
+                let others = self.left.iter().copied().filter(|node| *node != serving);
+                match others.clone().find(|node| seen.nodes[*node] != Health::Missing) {
+                    Some(node) => Some(self.take(node, now)),
+                    // Somebody else has taken it away, and will give it back.
+                    None if others.count() > 0 => None,
                     None if self.drains => {
                         self.stage = Stage::Drains { node: serving, since: now, asked: false };
                         Some(Step::HandOver)
@@ -238,6 +241,15 @@ mod tests {
         turn(&mut round, 1, 0, &seen(0));
         let replaced = Seen { nodes: vec![holds(20), Health::Idle, holds(20)], ..seen(0) };
         assert_eq!(round.next(&replaced, at(550)), Some(Step::HandOver));
+    }
+
+    #[test]
+    fn a_spare_that_is_gone_is_waited_for_when_nobody_else_is_left() {
+        let mut round = Round::new(3, UPGRADE, SETTLES, true);
+        let gone = Seen { nodes: vec![holds(9), holds(9), Health::Missing], ..seen(0) };
+        turn(&mut round, 1, 0, &gone);
+        assert_eq!(round.next(&gone, at(600)), None, "nor is the primary taken before");
+        assert_eq!(round.next(&seen(0), at(700)), Some(Step::Take(2)));
     }
 
     #[test]
