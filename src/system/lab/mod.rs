@@ -1,7 +1,8 @@
 //! Labs: reference systems inside the binary, real sockets and all, each with a way to break it on purpose.
 //!
 //! A lab decides in pure state machines that are told the time (`detector`, each lab's own), and acts in thin threads
-//! (`host`: one thread and runtime a node; `http`: the wire). To write one:
+//! (`host`: one thread and runtime a node; `http` and `wire`: what they say to each other; `kv`: what clients ask). The
+//! decisions run by the thousand in `simulation`, on a clock and a network that are not real. To write one:
 //!
 //! 1. List what can be set on it: a table of [`Param`]s, each with its default, its range and a sentence.
 //! 2. Describe it from those alone: a [`Layout`] of nodes with their labels (`zone` and `role`, `region` where there are
