@@ -15,7 +15,7 @@ use crate::verdict::{self, Verdict, Word};
 pub(super) struct Concluded {
     pub(super) measured: Measured,
     pub(super) verdict: Verdict,
-    report: Report,
+    pub(super) report: Report,
     /// The HTML report, or why the reports could not be written.
     html: Result<PathBuf, String>,
     exit: Exit,

@@ -9,6 +9,7 @@ mod heal;
 mod init;
 mod lab;
 mod live;
+mod many;
 mod plain;
 mod proxy;
 mod report;
@@ -27,6 +28,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::backend::Choice;
 use crate::experiment;
 use crate::run::{chain, descriptors, keeper};
+use crate::units::Span;
 
 pub use exit::Exit;
 
@@ -118,7 +120,8 @@ pub struct Overrides {
 #[command(after_help = "Examples:
   brownout run experiments/quickstart.yaml
   brownout run experiments/web/your-endpoint.yaml --set url=http://127.0.0.1:8080/
-  brownout run experiments/*.yaml --tag smoke --smoke --quiet --summary summary.md
+  brownout run experiments/*.yaml --tag smoke --smoke --quiet --summary summary.md --time-budget 10m
+  brownout run mine.yaml --signed-off-by \"Ada Lovelace\"
 
 Running an experiment file is running a script: it may start programs and send requests.
 `brownout plan` shows all of them.")]
@@ -153,18 +156,32 @@ pub struct RunArgs {
     /// Keep only the newest N run folders of each experiment.
     #[arg(long, value_name = "N")]
     pub keep: Option<usize>,
-    /// Also write the JUnit file here.
+    /// Also write a JUnit file here; of many experiments one with the cases of all.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Also append the Markdown report here, such as to `$GITHUB_STEP_SUMMARY`.
+    /// Also append the Markdown report here, such as to `$GITHUB_STEP_SUMMARY`; of many experiments a table, and the
+    /// reports of those that did not hold.
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+    /// Also print what did not hold as annotations of a CI, beside the lines of the file.
+    #[arg(long, value_name = "CI")]
+    pub annotations: Option<Annotations>,
+    /// Start nothing that does not fit into this time: refused at once if the load alone is longer.
+    #[arg(long, value_name = "TIME")]
+    pub time_budget: Option<Span>,
     /// Show nothing while it runs; the result still comes on stdout.
     #[arg(long, short)]
     pub quiet: bool,
     /// Print the JSON report on stdout instead of the summary.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whose annotations are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Annotations {
+    /// Workflow commands of GitHub Actions.
+    Github,
 }
 
 /// `brownout check`.

@@ -9,6 +9,8 @@ use crate::system::lab::Labs;
 
 /// A file with its plan.
 pub(super) struct ResolvedFile {
+    /// Where it is, as it was given.
+    pub(super) path: PathBuf,
     /// Its text.
     pub(super) text: String,
     /// Its plan.
@@ -34,5 +36,5 @@ fn file(path: &PathBuf, overrides: &Overrides) -> Result<ResolvedFile, Mistakes>
     let text = experiment.text.clone();
     let resolved = Plan::resolve(experiment, &Labs)?;
     let warnings = if resolved.warnings.is_empty() { String::new() } else { resolved.warnings.render(super::colour()) };
-    Ok(ResolvedFile { text, plan: resolved.plan, warnings })
+    Ok(ResolvedFile { path: path.clone(), text, plan: resolved.plan, warnings })
 }

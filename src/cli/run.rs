@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::conclude::conclude;
 use super::live::LiveView;
+use super::many::{self, Budget};
 use super::plain::PlainLines;
 use super::resolve::{self, ResolvedFile};
 use super::{Exit, RunArgs, baseline, say, signals};
@@ -18,7 +19,7 @@ use crate::event::{PLAN_FILE, StopReason, What};
 use crate::evidence;
 use crate::measure::Measured;
 use crate::plan::{Plan, timeline};
-use crate::report::{self, BASELINE_FILE, EXPERIMENT_FILE, Manifest, Report};
+use crate::report::{BASELINE_FILE, EXPERIMENT_FILE, Manifest, Report};
 use crate::run::secrets::Secrets;
 use crate::run::{self, Allowance, Listener, Pulse, RunFolder, Setup, StopSwitch};
 use crate::system::lab::Labs;
@@ -63,23 +64,33 @@ pub(super) fn run(args: &RunArgs) -> Exit {
             return Exit::Mistake;
         }
     };
+    let budget = match Budget::begin(args, &chosen) {
+        Ok(budget) => budget,
+        Err(why) => {
+            say(&format!("{why}nothing was started\n"));
+            return Exit::Mistake;
+        }
+    };
     let stop = StopSwitch::default();
     if let Err(error) = signals::listen(stop.clone()) {
         say(&format!("error: cannot listen for signals: {error}\n"));
         return Exit::NotReady;
     }
     super::raise_descriptors();
-    let mut worst = Exit::Held;
+    let (mut worst, mut entries) = (Exit::Held, Vec::new());
     for (file, stored) in chosen.iter().zip(&baselines) {
-        if stop.requested().is_some() {
-            break;
-        }
-        worst = worst.worse_of(one(args, file, stored.as_deref(), &stop));
+        let (exit, report) = if let Some((_, why)) = stop.requested() {
+            (Exit::Held, Err(format!("not started: {why}")))
+        } else if let Some(why) = budget.refuses(&file.plan) {
+            say(&format!("{}: not started: {why}\n", file.plan.name));
+            (Exit::Inconclusive, Err(format!("not started: {why}")))
+        } else {
+            one(args, file, stored.as_deref(), &stop)
+        };
+        worst = worst.worse_of(exit);
+        entries.push(many::entry(file, report));
     }
-    if chosen.len() > 1 {
-        say(&format!("{} experiments, exit {}\n", chosen.len(), worst.code()));
-    }
-    worst
+    many::conclude(args, &entries, worst)
 }
 
 /// The client of Toxiproxy would send requests to loopback through them.
@@ -107,8 +118,13 @@ fn beyond_backend(args: &RunArgs, file: &ResolvedFile) -> Vec<String> {
     refused
 }
 
-/// One experiment, from its folder to its report.
-fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSwitch) -> Exit {
+/// One experiment, from its folder to its report; or why there is none.
+fn one(
+    args: &RunArgs,
+    file: &ResolvedFile,
+    stored: Option<&[u8]>,
+    stop: &StopSwitch,
+) -> (Exit, Result<Report, String>) {
     let plan = &file.plan;
     let started = wall_ns();
     let manifest = Manifest {
@@ -124,7 +140,7 @@ fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSw
         Ok(folder) => folder,
         Err(why) => {
             say(&format!("error: {why}\nnothing was started\n"));
-            return Exit::Mistake;
+            return (Exit::Mistake, Err(why));
         }
     };
     if !args.quiet {
@@ -144,12 +160,12 @@ fn one(args: &RunArgs, file: &ResolvedFile, stored: Option<&[u8]>, stop: &StopSw
         }
     }
     let manifest = Manifest { duration_ns: wall_ns().saturating_sub(started), ..manifest };
-    let exit = finish(args, &folder, manifest, stop, exit);
+    let finished = finish(args, &folder, manifest, stop, exit);
     drop(folder);
     if let Some(keep) = args.keep {
         prune(&args.out, &plan.name, keep);
     }
-    exit
+    finished
 }
 
 /// Makes the run folder with what is known before anything starts; its manifest is sealed at the end.
@@ -255,44 +271,34 @@ fn conduct(args: &RunArgs, plan: &Plan, index: usize, folder: &RunFolder, stop: 
     }
 }
 
-/// Measures, judges, reports; then what only a run leaves: its files sealed, copies for a CI, a baseline.
-fn finish(args: &RunArgs, folder: &RunFolder, mut manifest: Manifest, stop: &StopSwitch, conducted: Exit) -> Exit {
+/// Measures, judges, reports; then what only a run leaves: its files sealed, and a baseline.
+fn finish(
+    args: &RunArgs,
+    folder: &RunFolder,
+    mut manifest: Manifest,
+    stop: &StopSwitch,
+    conducted: Exit,
+) -> (Exit, Result<Report, String>) {
     let dir = folder.path();
     // Where they cannot be read, the report says that there are none, and the files are not sealed.
     manifest.files = evidence::hashes(dir).unwrap_or_default();
     let leave = |report: &Report| {
         let files = evidence::hashes(dir).map_err(|error| format!("cannot seal the run's files: {error}"))?;
         let manifest = Manifest { files, ..report.manifest.clone() };
-        manifest.write(dir).map_err(|error| super::chain(&error))?;
-        copies(args, report)
+        manifest.write(dir).map_err(|error| super::chain(&error))
     };
     let concluded = match conclude(dir, |_| manifest, &[], stop, leave) {
         Ok(concluded) => concluded,
         Err(why) => {
             say(&format!("error: {why}; the run folder is {}\n", dir.display()));
-            return Exit::Inconclusive;
+            return (Exit::Inconclusive, Err(why));
         }
     };
-    let exit = concluded.print(conducted, args.json);
+    let mut exit = concluded.print(conducted, args.json);
     if args.save_baseline && !baseline::save(args, &concluded.measured, &concluded.verdict) {
-        return exit.worse_of(Exit::Inconclusive);
+        exit = exit.worse_of(Exit::Inconclusive);
     }
-    exit
-}
-
-/// The copies that a CI asked for.
-fn copies(args: &RunArgs, report: &Report) -> Result<(), String> {
-    if let Some(path) = &args.junit {
-        std::fs::write(path, report::junit(report))
-            .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
-    }
-    if let Some(path) = &args.summary {
-        use std::io::Write;
-        let file = std::fs::File::options().create(true).append(true).open(path);
-        file.and_then(|mut file| file.write_all(report::markdown(report).as_bytes()))
-            .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
-    }
-    Ok(())
+    (exit, Ok(concluded.report))
 }
 
 /// What stands above a run: what, and how long.

@@ -100,6 +100,20 @@ pub struct Plan {
     /// How many repetitions must hold an expectation.
     #[serde(default)]
     pub require: Require,
+    /// What is known not to hold yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected_failures: Vec<ExpectedFailure>,
+}
+
+/// Something that is known not to hold, and tolerated for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExpectedFailure {
+    /// The line of `expect`; none: the experiment as a whole.
+    pub expect: Option<String>,
+    /// The last day on which it is tolerated, in UTC.
+    pub until: jiff::civil::Date,
+    /// Why, and where it is followed up.
+    pub reason: String,
 }
 
 /// One run of a plan: one variant, one repetition.

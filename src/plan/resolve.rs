@@ -90,6 +90,7 @@ impl Default for Plan {
             sla: None,
             expect: Vec::new(),
             require: super::Require::All,
+            expected_failures: Vec::new(),
         }
     }
 }
@@ -154,6 +155,7 @@ impl Resolver<'_> {
             sla: written.sla.flatten(),
             expect: written.expect.unwrap_or_default(),
             require: written.require.unwrap_or_default(),
+            expected_failures: written.expected_failures.unwrap_or_default(),
             ..Plan::default()
         };
 

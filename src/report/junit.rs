@@ -4,22 +4,44 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 use std::io;
 
+use super::summary::Entry;
 use super::view::{Report, variant_name};
 use crate::measure::MeasuredRun;
 use crate::verdict::{Judged, Judgement};
 
 /// The report as JUnit XML.
 ///
-/// A failed expectation is a `failure`. An inconclusive one is an `error`: no tool may show it as passed.
+/// A failed expectation is a `failure`, one that failed as expected is `skipped`. An inconclusive one is an `error`: no tool may show it as passed.
 pub fn junit(report: &Report) -> Vec<u8> {
-    write(report).expect("writing to memory does not fail")
+    write(&report.experiment.name, &suites(report)).expect("writing to memory does not fail")
 }
 
-fn write(report: &Report) -> io::Result<Vec<u8>> {
+/// The cases of many experiments. One without a report is a suite that cannot be trusted.
+pub fn junit_of(entries: &[Entry]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for Entry { name, report, .. } in entries {
+        match report {
+            Ok(report) => all.extend(suites(report)),
+            Err(why) => all.push(Suite {
+                experiment: name,
+                variant: "",
+                runs: Vec::new(),
+                lines: Vec::new(),
+                doubts: vec![why],
+            }),
+        }
+    }
+    let name = match entries {
+        [one] => &one.name,
+        _ => "brownout",
+    };
+    write(name, &all).expect("writing to memory does not fail")
+}
+
+fn write(name: &str, suites: &[Suite<'_>]) -> io::Result<Vec<u8>> {
     let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    let name = text(&report.experiment.name);
-    let suites: Vec<Suite<'_>> = suites(report);
+    let name = text(name);
     let tests: usize = suites.iter().map(Suite::tests).sum();
     let failures: usize = suites.iter().map(Suite::failures).sum();
     let errors: usize = suites.iter().map(Suite::errors).sum();
@@ -30,7 +52,7 @@ fn write(report: &Report) -> io::Result<Vec<u8>> {
             ("failures", &failures.to_string()),
             ("errors", &errors.to_string()),
         ])
-        .write_inner_content(|xml| suites.iter().try_for_each(|suite| suite.write(&name, xml)))?;
+        .write_inner_content(|xml| suites.iter().try_for_each(|suite| suite.write(xml)))?;
     let mut bytes = xml.into_inner();
     bytes.push(b'\n');
     Ok(bytes)
@@ -38,6 +60,7 @@ fn write(report: &Report) -> io::Result<Vec<u8>> {
 
 /// One variant.
 struct Suite<'a> {
+    experiment: &'a str,
     variant: &'a str,
     runs: Vec<&'a MeasuredRun>,
     lines: Vec<&'a Judged>,
@@ -49,6 +72,7 @@ fn suites(report: &Report) -> Vec<Suite<'_>> {
     variants.extend(report.expectations.iter().map(|line| line.variant.as_str()));
     variants.extend(report.doubts.iter().map(|doubt| doubt.variant.as_str()));
     let suite = |variant| Suite {
+        experiment: &report.experiment.name,
         variant,
         runs: report.runs.iter().filter(|run| run.variant == variant).collect(),
         lines: report.expectations.iter().filter(|line| line.variant == variant).collect(),
@@ -80,8 +104,8 @@ impl Suite<'_> {
         self.doubts.is_empty() && !self.runs.is_empty()
     }
 
-    fn write(&self, experiment: &str, xml: &mut Writer<Vec<u8>>) -> io::Result<()> {
-        let name = format!("{experiment}: {}", text(variant_name(self.variant)));
+    fn write(&self, xml: &mut Writer<Vec<u8>>) -> io::Result<()> {
+        let name = format!("{}: {}", text(self.experiment), text(variant_name(self.variant)));
         let seconds: f64 = self.runs.iter().map(|run| run.load_end.as_secs_f64()).sum();
         xml.create_element("testsuite")
             .with_attributes([
@@ -123,6 +147,14 @@ fn expectation(suite: &str, line: &Judged, xml: &mut Writer<Vec<u8>>) -> io::Res
             case.write_empty()?;
             return Ok(());
         }
+        Judgement::FailedAsExpected => {
+            let message = text(&line.expected_failure);
+            case.write_inner_content(|xml| {
+                xml.create_element("skipped").with_attribute(("message", message.as_str())).write_empty()?;
+                Ok(())
+            })?;
+            return Ok(());
+        }
         Judgement::Failed => "failure",
         Judgement::Inconclusive => "error",
     };
@@ -131,7 +163,7 @@ fn expectation(suite: &str, line: &Judged, xml: &mut Writer<Vec<u8>>) -> io::Res
     case.write_inner_content(|xml| {
         xml.create_element(element)
             .with_attributes([("type", kind), ("message", &message)])
-            .write_text_content(BytesText::new(&text(&line.because)))?;
+            .write_text_content(BytesText::new(&text(&line.explained())))?;
         Ok(())
     })?;
     Ok(())

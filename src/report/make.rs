@@ -20,6 +20,7 @@ impl Report {
                 verdict: verdict.word,
                 held: count(Judgement::Held),
                 failed: count(Judgement::Failed),
+                failed_as_expected: count(Judgement::FailedAsExpected),
                 inconclusive: count(Judgement::Inconclusive),
                 sentences: Vec::new(),
             },

@@ -118,7 +118,8 @@ fn expectations(report: &Report) -> Vec<String> {
     lines.sort_by_key(|(_, line)| match line.outcome {
         Judgement::Failed => 0,
         Judgement::Inconclusive => 1,
-        Judgement::Held => 2,
+        Judgement::FailedAsExpected => 2,
+        Judgement::Held => 3,
     });
     let stored = change::has_stored(report);
     lines.iter().map(|(variant, line)| expectation(variant, line, stored)).collect()
@@ -261,7 +262,7 @@ fn clip(text: &str, limit: usize) -> String {
     escape(&cut(text, limit))
 }
 
-fn cut(text: &str, limit: usize) -> String {
+pub(super) fn cut(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
     }

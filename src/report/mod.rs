@@ -11,6 +11,7 @@
 //! [`Report::new`] decides what is said, `say` how a figure is written, and each writer only where it stands.
 //! A word on the page is a word of `docs/measurement.md`; its definition is one click away.
 
+mod annotations;
 mod change;
 #[cfg(test)]
 mod damaged;
@@ -25,19 +26,22 @@ mod proof;
 mod row;
 mod say;
 mod sentences;
+mod summary;
 mod terminal;
 mod view;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use annotations::github;
 pub use html::html;
 pub use json::{json, schema};
-pub use junit::junit;
+pub use junit::{junit, junit_of};
 pub use manifest::{BASELINE_FILE, EXPERIMENT_FILE, Host, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest, ManifestError};
 pub use markdown::{LIMIT as MARKDOWN_LIMIT, markdown};
 pub use row::{Cell, Row, Spread};
 pub(crate) use say::wall;
+pub use summary::{Entry, markdown_of, terminal_of};
 pub use terminal::{Style, terminal};
 pub use view::{Conclusion, Experiment, REPORT_SCHEMA, Report, VariantDoubt};
 

@@ -16,6 +16,7 @@ pub(super) fn of(report: &Report) -> Vec<String> {
     sentences.extend(stops(report));
     sentences.extend(doubts(report));
     sentences.extend(failures(report));
+    sentences.extend(tolerated(report));
     sentences.extend(ended(report));
     sentences.extend(proof::injected(report));
     sentences.extend(users(report));
@@ -82,9 +83,24 @@ fn failures(report: &Report) -> Vec<String> {
     let failed = folded.iter().filter(|(_, line)| line.outcome == Judgement::Failed);
     let say = failed.map(|(variant, line)| {
         let variant = if variant.is_empty() { String::new() } else { format!(", {variant}") };
-        format!("Expected {} {}{variant}; it was {}.", line.subject, line.limit, line.observed)
+        let known = match line.expected_failure.as_str() {
+            "" => String::new(),
+            known => format!(" ({known})"),
+        };
+        format!("Expected {} {}{variant}; it was {}{known}.", line.subject, line.limit, line.observed)
     });
     bounded(say.collect(), "more expectations failed")
+}
+
+/// The expectations that were known not to come true.
+fn tolerated(report: &Report) -> Vec<String> {
+    let folded = report.folded_expectations();
+    let known = folded.iter().filter(|(_, line)| line.outcome == Judgement::FailedAsExpected);
+    let say = known.map(|(_, line)| {
+        let (subject, limit, observed) = (&line.subject, &line.limit, &line.observed);
+        format!("Known: {subject} was {observed} and not {limit}, {}.", line.expected_failure)
+    });
+    bounded(say.collect(), "more expectations failed as expected")
 }
 
 /// The processes that ended by themselves: nobody planned that, and it may explain everything else.

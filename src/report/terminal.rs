@@ -164,9 +164,10 @@ fn expectations(out: &mut String, report: &Report, style: &Style) {
             let change =
                 if stored { format!("{} against stored", change::against_stored(judged)) } else { String::new() };
             // A doubt that stands above is not told again with each line that it spoils.
-            let because = match judged.because.split_once(", but ") {
+            let explained = judged.explained();
+            let because = match explained.split_once(", but ") {
                 Some((seems, why)) if told.iter().any(|sentence| sentence.contains(&printable(why))) => seems,
-                _ => &judged.because,
+                _ => &explained,
             };
             let cells = [variant.as_str(), &judged.subject, &judged.observed, &judged.limit, &change, because];
             cells.map(printable)
@@ -241,18 +242,18 @@ fn line(out: &mut String, style: &Style, text: &str) {
 }
 
 /// Text of others on one line, without the control characters by which it could steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
 }
 
 /// Columns that text takes; names and figures are of narrow characters.
-fn width(text: &str) -> usize {
+pub(super) fn width(text: &str) -> usize {
     text.chars().count()
 }
 
 const DIM: &str = "2";
 
-const fn verdict_colour(word: Word) -> &'static str {
+pub(super) const fn verdict_colour(word: Word) -> &'static str {
     match word {
         Word::Held => "1;32",
         Word::Failed => "1;31",
@@ -264,12 +265,12 @@ const fn judgement_colour(outcome: Judgement) -> &'static str {
     match outcome {
         Judgement::Held => "32",
         Judgement::Failed => "31",
-        Judgement::Inconclusive => "33",
+        Judgement::Inconclusive | Judgement::FailedAsExpected => "33",
     }
 }
 
 /// The escape sequences around a coloured text; empty without colour.
-fn paint(style: &Style, code: &str) -> (String, &'static str) {
+pub(super) fn paint(style: &Style, code: &str) -> (String, &'static str) {
     if style.colour { (format!("\x1b[{code}m"), "\x1b[0m") } else { (String::new(), "") }
 }
 

@@ -76,6 +76,9 @@ pub struct Conclusion {
     pub held: usize,
     /// Expectations that did not.
     pub failed: usize,
+    /// Expectations that did not, as `expected_failures` says.
+    #[serde(default)]
+    pub failed_as_expected: usize,
     /// Expectations of which nobody can know.
     pub inconclusive: usize,
     /// The sentences that matter, the most important first.
@@ -95,11 +98,14 @@ pub struct VariantDoubt {
 impl Report {
     /// `held, 4 of 4 expectations`.
     pub(crate) fn headline(&self) -> String {
-        let Conclusion { verdict, held, failed, inconclusive, .. } = self.conclusion;
-        let all = held + failed + inconclusive;
+        let Conclusion { verdict, held, failed, failed_as_expected, inconclusive, .. } = self.conclusion;
+        let all = held + failed + failed_as_expected + inconclusive;
         let noun = if all == 1 { "expectation" } else { "expectations" };
         match verdict {
             _ if all == 0 => format!("{}, nothing was expected", word(verdict)),
+            Word::Held if failed_as_expected > 0 => {
+                format!("held, {held} of {all} {noun}, {failed_as_expected} failed as expected")
+            }
             Word::Held => format!("held, {held} of {all} {noun}"),
             Word::Failed => format!("failed, {failed} of {all} {noun}"),
             Word::Inconclusive | Word::Aborted | Word::NotReady => {
@@ -176,6 +182,7 @@ pub(crate) const fn judgement_mark(outcome: Judgement) -> char {
     match outcome {
         Judgement::Held => '✔',
         Judgement::Failed => '✘',
+        Judgement::FailedAsExpected => '~',
         Judgement::Inconclusive => '?',
     }
 }
@@ -185,6 +192,7 @@ pub(crate) const fn judgement_word(outcome: Judgement) -> &'static str {
     match outcome {
         Judgement::Held => "held",
         Judgement::Failed => "failed",
+        Judgement::FailedAsExpected => "failed as expected",
         Judgement::Inconclusive => "inconclusive",
     }
 }

@@ -155,7 +155,7 @@ fn answer(
     let doubts = || ours.iter().chain(theirs).filter_map(|look| look.run).flat_map(doubts_of);
     let spoilt = match outcome {
         Judgement::Held => doubts().next().map(|doubt| ("it seems to hold", doubt)),
-        Judgement::Failed => {
+        Judgement::Failed | Judgement::FailedAsExpected => {
             doubts().find(|doubt| excuses_failure(doubt.rule)).map(|doubt| ("it seems to have failed", doubt))
         }
         Judgement::Inconclusive => {

@@ -1,6 +1,7 @@
 //! The judge: each expectation, for each variant and workload that it speaks of, over all repetitions.
 
 use super::because::because;
+use super::expected;
 use super::observe::{Observed, Subject, in_whole_run, observe};
 use super::{Judged, Judgement, StoredBaseline, Verdict, Word, say};
 use crate::event::StopReason;
@@ -34,6 +35,7 @@ pub fn judge(measured: &Measured, stored: Option<&StoredBaseline>) -> Verdict {
     for variant in &variants {
         variant.judge_checks(&mut verdict);
     }
+    expected::apply(measured, &mut verdict.lines);
     verdict.doubts.dedup();
     verdict.word = word(plan, &variants, &verdict);
     verdict
@@ -79,6 +81,7 @@ fn unreadable(line: &str, because: String) -> Judged {
         difference: None,
         repetitions: (0, 0),
         because,
+        expected_failure: String::new(),
     }
 }
 
@@ -256,6 +259,7 @@ impl<'a> Variant<'a> {
             difference: None,
             repetitions: (0, 0),
             because: shown.because,
+            expected_failure: String::new(),
         }
     }
 
@@ -271,7 +275,7 @@ impl<'a> Variant<'a> {
             let because = answers.into_iter().find(|(one, _)| *one == outcome).map(|(_, because)| because);
             let observed = match outcome {
                 Judgement::Held => "held",
-                Judgement::Failed => "failed",
+                Judgement::Failed | Judgement::FailedAsExpected => "failed",
                 Judgement::Inconclusive => "n/a",
             };
             verdict.lines.push(Judged {
@@ -289,6 +293,7 @@ impl<'a> Variant<'a> {
                 difference: None,
                 repetitions: (held, all),
                 because: because.unwrap_or_default(),
+                expected_failure: String::new(),
             });
         }
     }
@@ -376,7 +381,9 @@ fn answer(
     let spoilt = match outcome {
         Judgement::Held => doubts.first(),
         // A stop alone excuses nothing: what had failed until then has failed.
-        Judgement::Failed => run.inconclusive.iter().find(|doubt| excuses_failure(doubt.rule)),
+        Judgement::Failed | Judgement::FailedAsExpected => {
+            run.inconclusive.iter().find(|doubt| excuses_failure(doubt.rule))
+        }
         Judgement::Inconclusive => None,
     };
     if let Some(doubt) = spoilt {
@@ -500,7 +507,7 @@ fn margin(observed: &Observed, edge: Option<Edge>, outcome: Judgement) -> Option
     match outcome {
         _ if !margin.is_finite() => None,
         Judgement::Held => Some(margin),
-        Judgement::Failed => Some(-margin),
+        Judgement::Failed | Judgement::FailedAsExpected => Some(-margin),
         Judgement::Inconclusive => None,
     }
 }

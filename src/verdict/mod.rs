@@ -10,6 +10,7 @@
 mod baseline;
 mod because;
 mod compare;
+mod expected;
 mod judge;
 mod model;
 mod observe;

@@ -64,6 +64,20 @@ pub struct Judged {
     pub repetitions: (u32, u32),
     /// What explains it in a few words, such as `507 operations failed: 472 timeout, 35 reset`; empty if nothing to add.
     pub because: String,
+    /// What `expected_failures` has to say of it: until when it is tolerated and why, or why no longer; empty if nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub expected_failure: String,
+}
+
+impl Judged {
+    /// All that explains it, in a few words; empty if nothing does.
+    pub fn explained(&self) -> String {
+        match (self.expected_failure.as_str(), self.because.as_str()) {
+            ("", because) => because.to_owned(),
+            (known, "") => known.to_owned(),
+            (known, because) => format!("{known}; {because}"),
+        }
+    }
 }
 
 /// What an expectation came to.
@@ -74,6 +88,8 @@ pub enum Judgement {
     Held,
     /// It did not.
     Failed,
+    /// It did not, which is tolerated until a date: `expected_failures` says so.
+    FailedAsExpected,
     /// Nobody can know.
     Inconclusive,
 }

@@ -13,6 +13,7 @@ use crate::plan::{Plan, Require};
 
 mod compare;
 mod doubts;
+mod expected;
 mod stored;
 mod writes;
 
@@ -210,7 +211,7 @@ fn doubtful(rule: DoubtRule) -> MeasuredRun {
     with(|run| run.inconclusive.push(Doubt { rule, detail: "something is odd".into() }))
 }
 
-use Judgement::{Failed, Held, Inconclusive};
+use Judgement::{Failed, FailedAsExpected, Held, Inconclusive};
 
 #[test]
 fn each_comparison_is_what_its_sign_says() {

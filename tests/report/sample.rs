@@ -304,6 +304,7 @@ fn plan() -> Plan {
         sla: None,
         expect: Vec::new(),
         require: Require::All,
+        expected_failures: Vec::new(),
     }
 }
 
@@ -383,6 +384,7 @@ fn judged(
         difference: None,
         repetitions: (1, 1),
         because,
+        expected_failure: String::new(),
     }
 }
 

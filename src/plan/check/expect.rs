@@ -46,6 +46,25 @@ impl Checker<'_> {
             }
         }
         self.check_require();
+        self.check_expected_failures();
+    }
+
+    /// Each speaks of a line that stands under `expect`, and says why.
+    fn check_expected_failures(&mut self) {
+        let canonical = |line: &str| Expectation::parse(line).map_or(line.to_owned(), |line| line.to_string());
+        let lines: Vec<String> = self.common.expect.iter().map(|line| canonical(line)).collect();
+        for (index, known) in self.common.expected_failures.iter().enumerate() {
+            let index = index.to_string();
+            if let Some(line) = known.expect.as_ref().filter(|line| !lines.contains(&canonical(line))) {
+                let mistake = self.mistake(&["expected_failures", &index, "expect"], "no line of `expect` says this");
+                let lines = self.common.expect.iter().map(String::as_str);
+                self.mistakes.add(mistake.known(line, "lines here", lines));
+            }
+            if known.reason.trim().is_empty() {
+                let path = ["expected_failures", index.as_str(), "reason"];
+                self.at(&path, "nobody will know why this is tolerated", "expected a reason");
+            }
+        }
     }
 
     fn check_require(&mut self) {

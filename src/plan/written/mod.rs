@@ -8,9 +8,10 @@ mod system;
 mod workload;
 
 use indexmap::IndexMap;
+use jiff::civil::Date;
 
 use super::sql::{SqlAnswer, SqlQuery};
-use super::{Action, Allow, Check, CheckAction, CheckWhen, Guard, Phases, Require, Sla};
+use super::{Action, Allow, Check, CheckAction, CheckWhen, ExpectedFailure, Guard, Phases, Require, Sla};
 use crate::experiment::Axis;
 use crate::experiment::decode::{Decode, Named, Template, misplaced, parsed, word};
 use crate::experiment::interpolate;
@@ -42,6 +43,7 @@ pub(super) struct Written {
     pub(super) sla: Option<Option<Sla>>,
     pub(super) repeat: Option<Count>,
     pub(super) require: Option<Require>,
+    pub(super) expected_failures: Option<Vec<ExpectedFailure>>,
 }
 
 record! {
@@ -86,11 +88,14 @@ record! {
         repeat: Count = "1",
         /// How many repetitions must hold an expectation: `all`, or `M of N`.
         require: Require = "all",
+        /// What is known not to hold yet. It is tolerated until its date; past that day, or when it holds after all,
+        /// the run fails and says so.
+        expected_failures: Vec<ExpectedFailure>,
     } => loose {
         let (_, _, _) = (params, matrix, smoke);
         Written {
             name, hypothesis, claims, tags, seed, allow, system, workloads, phases, faults, guards, checks, expect,
-            sla, repeat, require,
+            sla, repeat, require, expected_failures,
         }
     }
 }
@@ -273,6 +278,30 @@ impl Decode for Sla {
             }
             _ => WrittenSla::decode(node, mistakes).map(|sla| sla.0),
         }
+    }
+}
+
+record! {
+    /// Something that is known not to hold yet.
+    ExpectedFailure {
+        /// The line of `expect` that fails, as it stands there; without it the experiment as a whole.
+        expect: Option<String>,
+        /// The last day on which that is tolerated, such as `2027-01-31`, in UTC.
+        until: Date,
+        /// Why, and where it is followed up.
+        reason: String,
+    } => ExpectedFailure { expect, until, reason }
+}
+
+impl Decode for Date {
+    fn shape() -> Shape {
+        Shape::Scalar(ScalarShape { noun: "a date", expected: "a day such as `2027-01-31`".to_owned(), json: "string" })
+    }
+
+    fn decode(node: &Node, mistakes: &mut Mistakes) -> Option<Date> {
+        parsed(node, "a date", mistakes, |text| {
+            text.parse().map_err(|_| "expected a day such as `2027-01-31`".to_owned())
+        })
     }
 }
 

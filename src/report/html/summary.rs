@@ -134,6 +134,7 @@ pub(super) fn expectations(report: &Report) -> Table {
         let (class, mark) = match line.outcome {
             Judgement::Held => ("held", judgement_mark(line.outcome)),
             Judgement::Failed => ("failed", judgement_mark(line.outcome)),
+            Judgement::FailedAsExpected => ("doubt", judgement_mark(line.outcome)),
             Judgement::Inconclusive => ("doubt", judgement_mark(line.outcome)),
         };
         let repetitions = match line.repetitions {
@@ -153,7 +154,8 @@ pub(super) fn expectations(report: &Report) -> Table {
             },
         ];
         cells.extend(stored.then(|| Cell::number(change::against_stored(line))));
-        cells.push(Cell::text(if line.because.is_empty() { "–" } else { &line.because }));
+        let explained = line.explained();
+        cells.push(Cell::text(if explained.is_empty() { "–".to_owned() } else { explained }));
         table.row(cells);
     }
     table
