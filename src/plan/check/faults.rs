@@ -89,9 +89,8 @@ impl Checker<'_> {
                 self.key(&["faults", name, "for"], "a restart has no length", label);
             }
             Some(_) if matches!(fault.kind, FaultKind::Order(_)) => {
-                let kind = fault.kind.name();
-                let label = format!("a {kind} is over when the lab serves again");
-                self.key(&["faults", name, "for"], format!("a {kind} has no length"), label);
+                let title = format!("a {} has no length", fault.kind.name());
+                self.key(&["faults", name, "for"], title, "it is over when the lab has done what it was asked");
             }
             Some(hold) if fault.lease < hold => {
                 let label = format!("shorter than `for: {hold}`");
