@@ -207,6 +207,20 @@ pub struct Layout {
     pub nodes: IndexMap<String, LayoutNode>,
     /// The links, by name.
     pub links: IndexMap<String, LayoutLink>,
+    /// What of it does not happen as on real machines, but takes as long, or is as large, as was set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modelled: Vec<Modelled>,
+}
+
+/// A property of the system that is set rather than real.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Modelled {
+    /// The parameter that sets it.
+    pub param: String,
+    /// As it was set.
+    pub value: String,
+    /// What it is, in a sentence.
+    pub what: String,
 }
 
 /// A node of a [`Layout`].

@@ -58,6 +58,7 @@ impl LabCatalogue for ManagedSql {
             serving: vec!["node-a".to_owned()],
             orders: vec![Order::Failover(Failover::Simulated)],
             names: Default::default(),
+            modelled: Vec::new(),
         })
     }
 

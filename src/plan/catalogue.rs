@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::names::Names;
 use super::order::Order;
+use crate::event::Modelled;
 
 /// The built-in labs, as far as a plan needs them.
 pub trait LabCatalogue {
@@ -40,6 +41,8 @@ pub struct LabDescription {
     pub orders: Vec<Order>,
     /// The names that a workload may use.
     pub names: Names,
+    /// Which of its parameters model what takes real machines; filled in with `params`.
+    pub modelled: Vec<Modelled>,
 }
 
 /// A link between two nodes of a lab.

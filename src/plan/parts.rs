@@ -10,6 +10,7 @@ use super::names::{Names, addresses, dialled};
 use super::system::{Link, Node, NodeKind, System, Tls};
 use super::workload::{Client, Workload};
 use super::{LabCatalogue, LabDescription, LabError, RunPlan};
+use crate::event::Modelled;
 
 /// Every node and link of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Parts {
     pub nodes: IndexMap<String, NodePart>,
     /// The links: those of the system, then one for each workload.
     pub links: IndexMap<String, LinkPart>,
+    /// What of the system is modelled.
+    pub modelled: Vec<Modelled>,
 }
 
 /// A node.
@@ -162,6 +165,7 @@ impl Parts {
     }
 
     fn add_lab(&mut self, lab: &LabDescription) {
+        self.modelled.clone_from(&lab.modelled);
         for (name, labels) in &lab.nodes {
             let entry = lab.entries.contains(name);
             self.nodes.insert(name.clone(), NodePart { kind: PartKind::Lab, labels: labels.clone(), entry });

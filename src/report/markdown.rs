@@ -234,6 +234,11 @@ fn reproduce(report: &Report) -> String {
     if !report.experiment.again.is_empty() {
         let _ = writeln!(text, "Run it locally: `{}`  ", code(&report.experiment.again, 200));
     }
+    let modelled: Vec<String> =
+        report.modelled().into_iter().map(|one| format!("{} {}", one.param, one.value)).collect();
+    if !modelled.is_empty() {
+        let _ = writeln!(text, "<sub>Modelled, as set: {}</sub>  ", clip(&modelled.join(", "), 300));
+    }
     let version = clip(&report.manifest.brownout, 20);
     let version = if version.is_empty() { "version not recorded".to_owned() } else { version };
     let Manifest { seed, host, signed_off_by, .. } = &report.manifest;

@@ -1,12 +1,13 @@
 //! The one view model: everything that a report says, before any writer gives it a form.
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
 use super::row::Row;
 use crate::clock::Moment;
+use crate::event::Modelled;
 use crate::measure::{Doubt, MeasuredRun};
 use crate::verdict::{Comparison, Judged, Judgement, Word};
 
@@ -123,6 +124,20 @@ impl Report {
     pub(crate) fn drawn_runs(&self) -> Vec<&MeasuredRun> {
         let first = |variant: &str| self.runs.iter().find(|run| run.variant == variant);
         self.variant_ids().into_iter().filter_map(first).collect()
+    }
+
+    /// What of the system is modelled; what differs between variants has each value.
+    pub(crate) fn modelled(&self) -> Vec<Modelled> {
+        let mut all: IndexMap<&str, (IndexSet<&str>, &str)> = IndexMap::new();
+        for one in self.runs.iter().flat_map(|run| &run.topology.modelled) {
+            all.entry(&one.param).or_insert((IndexSet::new(), &one.what)).0.insert(&one.value);
+        }
+        let one = |(param, (values, what)): (&str, (IndexSet<&str>, &str))| Modelled {
+            param: param.to_owned(),
+            value: values.into_iter().collect::<Vec<_>>().join(" or "),
+            what: what.to_owned(),
+        };
+        all.into_iter().map(one).collect()
     }
 
     /// The workloads' names, in the order of the plan.

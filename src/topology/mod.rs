@@ -34,6 +34,7 @@ impl Topology {
         Layout {
             nodes: self.parts.nodes.iter().map(|(name, part)| (name.clone(), node(part))).collect(),
             links: self.parts.links.iter().map(|(name, part)| (name.clone(), link(part))).collect(),
+            modelled: self.parts.modelled.clone(),
         }
     }
 

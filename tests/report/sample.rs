@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use brownout::clock::Moment;
 use brownout::event::{
-    Access, Applied, Attempt, Hit, Layout, LayoutLink, LayoutNode, LinkCounters, Mechanism, Milestone, Outcome, Proof,
-    StopReason,
+    Access, Applied, Attempt, Hit, Layout, LayoutLink, LayoutNode, LinkCounters, Mechanism, Milestone, Modelled,
+    Outcome, Proof, StopReason,
 };
 use brownout::measure::*;
 use brownout::plan::{PLAN_SCHEMA, Phases, Plan, Require, RunPlan, System};
@@ -486,7 +486,12 @@ fn topology() -> Layout {
     let link =
         |(from, to): (&str, &str)| (format!("{from}-{to}"), LayoutLink { from: from.to_owned(), to: to.to_owned() });
     let links = [("gateway", "db-a"), ("gateway", "db-b"), ("db-a", "db-b"), ("db-b", "db-a"), ("orders", "gateway")];
-    Layout { nodes: nodes.map(node).into(), links: links.map(link).into() }
+    let modelled = Modelled {
+        param: "promotion".into(),
+        value: "200ms".into(),
+        what: "How long a standby takes to become primary.".into(),
+    };
+    Layout { nodes: nodes.map(node).into(), links: links.map(link).into(), modelled: vec![modelled] }
 }
 
 fn state(at: u64, incarnation: u64, state: &str, role: Option<&str>) -> NodeState {

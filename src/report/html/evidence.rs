@@ -97,6 +97,16 @@ pub(super) fn notes(report: &Report) -> Table {
     table
 }
 
+/// What was set in the place of real machines.
+pub(super) fn modelled(report: &Report) -> Table {
+    let head = vec![Cell::text("parameter"), Cell::text("as set"), Cell::text("what it stands for")];
+    let mut table = Table::new("What the lab models; everything else took as long as it took", head);
+    for one in report.modelled() {
+        table.row(vec![Cell::code(one.param), Cell::text(one.value), Cell::text(one.what)]);
+    }
+    table
+}
+
 /// Where and with what it ran.
 pub(super) fn environment(report: &Report) -> Table {
     let manifest = &report.manifest;

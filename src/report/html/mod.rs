@@ -79,6 +79,7 @@ struct Page<'a> {
     windows: Vec<Table>,
     phases: Vec<Table>,
     generator: Table,
+    modelled: Table,
     environment: Table,
     hashes: Table,
     definitions: Vec<Definition>,
@@ -172,6 +173,7 @@ impl<'a> Page<'a> {
             windows: runs.iter().flat_map(of_each_workload).filter(Table::says_something).collect(),
             phases: runs.iter().map(|run| windows::phases(run)).filter(Table::says_something).collect(),
             generator: machinery::generator(report),
+            modelled: evidence::modelled(report),
             environment: evidence::environment(report),
             hashes: evidence::hashes(report),
             definitions: definitions::all(),
@@ -184,7 +186,9 @@ impl<'a> Page<'a> {
 
 /// One diagram for all runs that had the same nodes and links, and whose faults hit the same of them.
 fn topologies(runs: &[&MeasuredRun]) -> Vec<Topology> {
-    let same = |a: &MeasuredRun, b: &MeasuredRun| a.topology == b.topology && hit_alike(a, b);
+    let same = |a: &MeasuredRun, b: &MeasuredRun| {
+        (&a.topology.nodes, &a.topology.links) == (&b.topology.nodes, &b.topology.links) && hit_alike(a, b)
+    };
     let mut groups: Vec<Vec<&MeasuredRun>> = Vec::new();
     for run in runs.iter().filter(|run| !run.topology.nodes.is_empty()) {
         match groups.iter_mut().find(|group| same(group[0], run)) {

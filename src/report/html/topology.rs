@@ -288,7 +288,7 @@ mod tests {
             ("orders", "workload", ""),
         ];
         let links = [("gateway", "a"), ("gateway", "b"), ("a", "b"), ("b", "a"), ("watch", "a"), ("orders", "gateway")];
-        Layout { nodes: nodes.map(node).into(), links: links.map(link).into() }
+        Layout { nodes: nodes.map(node).into(), links: links.map(link).into(), modelled: Vec::new() }
     }
 
     #[test]

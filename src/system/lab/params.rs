@@ -6,6 +6,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::event::Modelled;
 use crate::plan::LabError;
 use crate::units::Span;
 
@@ -18,23 +19,25 @@ pub struct Param {
     pub kind: ParamKind,
     /// What it does, in a sentence.
     pub doc: &'static str,
+    /// Whether it stands for what takes real machines, so that every report says how it was set.
+    pub modelled: bool,
 }
 
 impl Param {
     /// One of these words; the first is the default.
     pub const fn word(name: &'static str, words: &'static [&'static str], doc: &'static str) -> Param {
-        Param { name, kind: ParamKind::Word(words), doc }
+        Param { name, kind: ParamKind::Word(words), doc, modelled: false }
     }
 
     /// `on` or `off`.
     pub const fn switch(name: &'static str, default: bool, doc: &'static str) -> Param {
-        Param { name, kind: ParamKind::Switch(default), doc }
+        Param { name, kind: ParamKind::Switch(default), doc, modelled: false }
     }
 
     /// A whole number.
     pub const fn count(name: &'static str, default: u64, range: RangeInclusive<u64>, doc: &'static str) -> Param {
         let (min, max) = (*range.start(), *range.end());
-        Param { name, kind: ParamKind::Count { default, min, max }, doc }
+        Param { name, kind: ParamKind::Count { default, min, max }, doc, modelled: false }
     }
 
     /// A length of time; in a table most easily in [`ms`] or [`seconds`].
@@ -45,7 +48,12 @@ impl Param {
         doc: &'static str,
     ) -> Param {
         let (min, max) = (*range.start(), *range.end());
-        Param { name, kind: ParamKind::Time { default, min, max }, doc }
+        Param { name, kind: ParamKind::Time { default, min, max }, doc, modelled: false }
+    }
+
+    /// It stands for what takes real machines.
+    pub const fn modelled(self) -> Param {
+        Param { modelled: true, ..self }
     }
 }
 
@@ -181,6 +189,19 @@ pub fn resolve(table: &[Param], given: &IndexMap<String, Value>) -> Result<Index
     if mistakes.is_empty() { Ok(resolved) } else { Err(mistakes) }
 }
 
+/// What of these is modelled, as it is set; a time of 0 models nothing.
+pub fn modelled(table: &[Param], resolved: &IndexMap<String, Value>) -> Vec<Modelled> {
+    let modelled = table.iter().filter(|param| param.modelled).filter_map(|param| {
+        let value = match resolved.get(param.name)? {
+            Value::String(text) if text.parse::<Span>().is_ok_and(|span| span.0.is_zero()) => return None,
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        Some(Modelled { param: param.name.to_owned(), value, what: param.doc.to_owned() })
+    });
+    modelled.collect()
+}
+
 /// Reads parameters that [`resolve`] made; a missing or foreign value is a bug of the plan.
 pub struct Resolved<'a>(pub &'a IndexMap<String, Value>);
 
@@ -240,6 +261,19 @@ mod tests {
         assert_eq!(read.time("beat"), Duration::from_millis(250));
         assert_eq!(read.count("misses"), 5);
         assert_eq!(resolve(TABLE, &resolved).unwrap(), resolved, "resolving twice changes nothing");
+    }
+
+    #[test]
+    fn what_is_modelled_is_told_as_it_is_set_unless_that_is_nothing() {
+        let table = &[
+            Param::time("page_read", ms(20), ms(0)..=seconds(1), "A read.").modelled(),
+            Param::time("service_time", ms(0), ms(0)..=seconds(1), "").modelled(),
+            Param::count("time_scale", 60, 1..=60, "Faster.").modelled(),
+            Param::count("misses", 3, 2..=20, ""),
+        ];
+        let told = modelled(table, &resolve(table, &given(json!({"page_read": "0.06s"}))).unwrap());
+        let said: Vec<_> = told.iter().map(|one| (&*one.param, &*one.value, &*one.what)).collect();
+        assert_eq!(said, [("page_read", "60ms", "A read."), ("time_scale", "60", "Faster.")]);
     }
 
     #[test]

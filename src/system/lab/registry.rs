@@ -44,7 +44,8 @@ impl LabKind {
     pub fn describe(&self, given: &IndexMap<String, Value>) -> Result<LabDescription, Vec<LabError>> {
         let params = params::resolve(self.params, given)?;
         let description = (self.describe)(&Resolved(&params))?;
-        Ok(LabDescription { params, ..description })
+        let modelled = params::modelled(self.params, &params);
+        Ok(LabDescription { params, modelled, ..description })
     }
 
     /// What it consists of although something is wrong with these parameters; none if that depends on what is wrong.
@@ -75,8 +76,8 @@ impl LabKind {
         let same = |param: &Param, value: Value| {
             let mut tried = right.clone();
             tried.insert(param.name.to_owned(), value);
-            self.describe(&tried)
-                .is_ok_and(|other| LabDescription { params: outline.params.clone(), ..other } == outline)
+            let (params, modelled) = (outline.params.clone(), outline.modelled.clone());
+            self.describe(&tried).is_ok_and(|other| LabDescription { params, modelled, ..other } == outline)
         };
         open.iter().all(|param| param.kind.extremes().into_iter().all(|value| same(param, value))).then_some(outline)
     }

@@ -20,7 +20,7 @@ pub const SPREAD: Param = Param::switch(
 
 /// `zone_latency`, on top of the messages of which `doc` says which they are.
 pub const fn zone_latency(doc: &'static str) -> Param {
-    Param::time("zone_latency", ms(1), ms(0)..=seconds(1), doc)
+    Param::time("zone_latency", ms(1), ms(0)..=seconds(1), doc).modelled()
 }
 
 /// `fencing`, of which `doc` says whom it keeps out.
@@ -43,7 +43,7 @@ pub const fn misses(default: u64) -> Param {
 
 /// `promotion`, of which `doc` says who is promoted.
 pub const fn promotion(doc: &'static str) -> Param {
-    Param::time("promotion", ms(400), ms(0)..=seconds(60), doc)
+    Param::time("promotion", ms(400), ms(0)..=seconds(60), doc).modelled()
 }
 
 /// `engine_start`.
@@ -52,7 +52,8 @@ pub const ENGINE_START: Param = Param::time(
     ms(150),
     ms(0)..=seconds(60),
     "How long an engine takes to start on the spot, before it can serve again.",
-);
+)
+.modelled();
 
 /// `upgrade`.
 pub const UPGRADE: Param = Param::time(
@@ -75,7 +76,8 @@ pub const FAILOVER_LIMIT: Param = Param::time(
     seconds(15 * 60),
     ms(0)..=seconds(24 * 3_600),
     "Between two failovers that users order at least this must pass, divided by `time_scale`.",
-);
+)
+.modelled();
 
 /// `time_scale`.
 pub const TIME_SCALE: Param = Param::count(
@@ -83,7 +85,8 @@ pub const TIME_SCALE: Param = Param::count(
     60,
     1..=3_600,
     "How much faster the service's long times pass than in reality; 1 gives the real ones.",
-);
+)
+.modelled();
 
 /// A length of time of the real service, as short as it is here.
 pub fn scaled(params: &Resolved<'_>, name: &str) -> Duration {

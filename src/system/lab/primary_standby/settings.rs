@@ -12,7 +12,7 @@ pub const PARAMS: &[Param] = &[
     Param::word("commit", &["sync", "async"], "When a write is acknowledged: once the standby has it, or at once."),
     Param::time("heartbeat", ms(100), ms(10)..=seconds(10), "How often the gateway asks each node whether it is well."),
     Param::count("misses", 3, 2..=20, "So many heartbeats without an answer make a node suspect."),
-    Param::time("promotion", ms(200), ms(0)..=seconds(60), "How long a standby takes to become primary."),
+    Param::time("promotion", ms(200), ms(0)..=seconds(60), "How long a standby takes to become primary.").modelled(),
     Param::switch(
         "fencing",
         true,
@@ -29,7 +29,8 @@ pub const PARAMS: &[Param] = &[
         ms(0),
         ms(0)..=seconds(10),
         "How long a node works on each request, on top of what it really takes.",
-    ),
+    )
+    .modelled(),
 ];
 
 /// When a write is acknowledged.

@@ -11,7 +11,7 @@ const DAY: u64 = 24 * HOUR;
 
 /// A length of time of the real service: so many seconds, at most `max`.
 const fn real(name: &'static str, default: u64, max: u64, doc: &'static str) -> Param {
-    Param::time(name, seconds(default), seconds(0)..=seconds(max), doc)
+    Param::time(name, seconds(default), seconds(0)..=seconds(max), doc).modelled()
 }
 
 /// Every parameter with its default and range. Lengths of time are those of the real service; `time_scale` shortens them.
@@ -21,7 +21,8 @@ pub const PARAMS: &[Param] = &[
         60,
         1..=3_600,
         "So many times faster than the real service: at 60 a minute is a second. 1 gives the real times.",
-    ),
+    )
+    .modelled(),
     Param::word(
         "storage",
         &["geo", "local"],
