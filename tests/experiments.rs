@@ -73,6 +73,16 @@ fn managed_sql_commit_latency() {
 }
 
 #[test]
+fn managed_sql_redirects() {
+    holds(|| Case::experiment("experiments/managed-sql/redirects.yaml"));
+}
+
+#[test]
+fn managed_sql_read_scale_out() {
+    holds(|| Case::experiment("experiments/managed-sql/read-scale-out.yaml"));
+}
+
+#[test]
 fn managed_sql_failovers() {
     holds(|| Case::experiment("experiments/managed-sql/failovers.yaml"));
 }

@@ -26,10 +26,12 @@ pub struct Front {
     role: &'static str,
     incarnation: u64,
     read_only: bool,
+    scale_out: bool,
     heartbeat: Duration,
     patience: Duration,
     well: Vec<Well>,
     turn: AtomicUsize,
+    reads: AtomicUsize,
 }
 
 /// What it knows of a router.
@@ -115,7 +117,9 @@ impl Front {
         let in_turn = (0..routers.len()).map(|next| (first + next) % routers.len());
         let (well, others): (Vec<usize>, Vec<usize>) =
             in_turn.partition(|router| self.well[*router].answers.load(Ordering::Relaxed));
-        let header = self.read_only.then_some((READ_ONLY, "1"));
+        let every_other = || self.reads.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        let reads_elsewhere = self.read_only || self.scale_out && *method == Method::GET && every_other();
+        let header = reads_elsewhere.then_some((READ_ONLY, "1"));
         let mut why = "no router".to_owned();
         for router in well.into_iter().chain(others) {
             let Some(request) = request(method, path, body.clone(), header) else { return not_a_path() };
@@ -163,6 +167,8 @@ pub struct FrontBody {
     pub role: &'static str,
     /// Whether what comes here only reads.
     pub read_only: bool,
+    /// Whether every other request that only reads may go to a secondary.
+    pub scale_out: bool,
     /// Behind it.
     pub routers: Vec<String>,
     /// To whom orders go; nobody if it takes none.
@@ -187,10 +193,12 @@ impl Body for FrontBody {
             role: self.role,
             incarnation: self.incarnation,
             read_only: self.read_only,
+            scale_out: self.scale_out,
             heartbeat: self.heartbeat,
             patience: self.patience,
             well: routers.iter().map(|_| Well::default()).collect(),
             turn: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
         });
         self.live.set(&front);
         Host::start(&ground.name, move |inside| front.run(ground.listener, routers, control, inside))

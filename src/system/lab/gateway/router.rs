@@ -30,6 +30,8 @@ pub struct Router {
     route: watch::Sender<Option<Route>>,
     /// Whether the answer of a node that was replaced is dropped. Off is broken on purpose.
     fencing: bool,
+    /// Whether it follows to another primary. Off is broken on purpose.
+    redirects: bool,
     /// The term of the last primary that answered a request over a connection made for it.
     reconnected: AtomicU64,
     turn: AtomicUsize,
@@ -70,7 +72,9 @@ impl Router {
     fn follow(&self, route: Route) {
         let mut redirected = None;
         self.route.send_if_modified(|known| {
-            let news = known.as_ref().is_none_or(|known| known.stamp <= route.stamp && *known != route);
+            let stays = |known: &Route| !self.redirects && known.writes.is_some();
+            let news =
+                known.as_ref().is_none_or(|known| !stays(known) && known.stamp <= route.stamp && *known != route);
             if news {
                 if known.is_none() {
                     // With whom it finds first it is not connected *again*.
@@ -188,6 +192,7 @@ pub(super) fn not_a_path() -> Response<Bytes> {
 pub struct RouterBody {
     nodes: Vec<String>,
     fencing: bool,
+    redirects: bool,
     incarnation: u64,
     live: Live<Router>,
 }
@@ -195,7 +200,12 @@ pub struct RouterBody {
 impl RouterBody {
     /// A router that can send to these nodes; `live` tells who asks it.
     pub fn new(nodes: Vec<String>, fencing: bool, live: Live<Router>) -> RouterBody {
-        RouterBody { nodes, fencing, incarnation: 0, live }
+        RouterBody { nodes, fencing, redirects: true, incarnation: 0, live }
+    }
+
+    /// Whether it follows to another primary. Off is broken on purpose.
+    pub fn redirecting(self, redirects: bool) -> RouterBody {
+        RouterBody { redirects, ..self }
     }
 }
 
@@ -210,6 +220,7 @@ impl Body for RouterBody {
             teller: ground.teller,
             route: watch::Sender::new(None),
             fencing: self.fencing,
+            redirects: self.redirects,
             reconnected: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
         });

@@ -187,7 +187,10 @@ impl Replica {
 
     /// Whether a client is served.
     pub fn admits(&self, intent: Intent, now: Moment) -> Result<(), Refusal> {
-        let current = || self.heard.is_some_and(|heard| now < heard + self.settings.lease());
+        let current = || match self.settings.bounded_reads {
+            true => self.heard.is_some_and(|heard| now < heard + self.settings.lease()),
+            false => true,
+        };
         let stale =
             |meant_for: Option<u64>| self.settings.fencing && meant_for.is_some_and(|term| term != self.disk.term);
         match (intent, self.role(now)) {

@@ -38,6 +38,8 @@ pub struct Settings {
     pub commit: Commit,
     /// Whether a replaced primary is kept from serving and from changing its former members. Off is broken on purpose.
     pub fencing: bool,
+    /// Whether a secondary that has not heard its primary for a lease refuses to read. Off is broken on purpose.
+    pub bounded_reads: bool,
     /// How often the control ring asks each node, and a primary its members.
     pub heartbeat: Duration,
     /// So many heartbeats without an answer make a node suspect.
@@ -90,6 +92,7 @@ impl Settings {
         Settings {
             commit: Commit::Quorum,
             fencing: true,
+            bounded_reads: true,
             heartbeat: Duration::from_millis(50),
             misses: 4,
             promotion: Duration::from_millis(60),

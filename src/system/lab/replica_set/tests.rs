@@ -269,3 +269,10 @@ fn a_secondary_reads_only_what_is_committed_and_only_while_it_hears_its_primary(
     assert_eq!(set.nodes[1].admits(Intent::ReadOnly, at(239)), Ok(()));
     assert_eq!(set.nodes[1].admits(Intent::ReadOnly, at(240)), Err(Refusal::NotCurrent));
 }
+
+#[test]
+fn without_a_bound_a_secondary_reads_however_long_ago_it_heard_its_primary() {
+    let mut set = Set::of(4, Settings { bounded_reads: false, ..Settings::for_tests() });
+    set.ship(0, &[1, 2], at(10));
+    assert_eq!(set.nodes[1].admits(Intent::ReadOnly, at(60_000)), Ok(()));
+}

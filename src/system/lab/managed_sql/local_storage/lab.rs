@@ -41,6 +41,7 @@ impl LocalStorage {
         let front = |role, read_only, control: &[String], live: &Live<Front>| FrontBody {
             role,
             read_only,
+            scale_out: params.word("read_scale_out") != "off",
             routers: cast.routers.clone(),
             control: control.to_vec(),
             heartbeat: settings.heartbeat,
@@ -61,7 +62,10 @@ impl LocalStorage {
             match name {
                 GATEWAY => Box::new(front(GATEWAY, false, &cast.controls, &fronts[0])),
                 READERS => Box::new(front(READERS, true, &[], &fronts[1])),
-                _ => Box::new(RouterBody::new(cast.nodes.clone(), settings.fencing, Live::default())),
+                _ => {
+                    let router = RouterBody::new(cast.nodes.clone(), settings.fencing, Live::default());
+                    Box::new(router.redirecting(params.on("redirect")))
+                }
             }
         };
         let fleet = Arc::new(Fleet::bind(description, body, teller.clone())?);

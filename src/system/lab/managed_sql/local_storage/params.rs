@@ -28,6 +28,17 @@ pub const PARAMS: &[Param] = &[
         "When a write is acknowledged: once a majority of the copies has it, or at once. `async` is broken on purpose.",
     ),
     fencing("Whether a primary that was replaced is kept from serving. Off is broken on purpose."),
+    Param::switch(
+        "redirect",
+        true,
+        "Whether routers follow the control ring to another primary. Off is broken on purpose.",
+    ),
+    Param::word(
+        "read_scale_out",
+        &["off", "on", "unbounded"],
+        "Whether a secondary takes every other request that only reads, which doubles what can be read. One that has \
+         not heard its primary for a lease takes none, but for `unbounded`, which is broken on purpose.",
+    ),
     HEARTBEAT,
     misses(3),
     promotion("How long a secondary takes to become primary."),
@@ -45,13 +56,15 @@ pub const PARAMS: &[Param] = &[
         ms(0),
         ms(0)..=seconds(10),
         "How long a node works on each request, on top of what it really takes.",
-    ),
+    )
+    .modelled(),
     Param::count(
         "workers",
         16,
         1..=1_024,
-        "On how many requests a node works at once: with `service_time`, its modelled capacity.",
-    ),
+        "On how many requests a node works at once: with `service_time`, its capacity.",
+    )
+    .modelled(),
     FAILOVER_LIMIT,
     TIME_SCALE,
 ];
@@ -61,6 +74,7 @@ pub(super) fn settings(params: &Resolved<'_>) -> Settings {
     Settings {
         commit: if params.word("commit") == "async" { Commit::Async } else { Commit::Quorum },
         fencing: params.on("fencing"),
+        bounded_reads: params.word("read_scale_out") != "unbounded",
         heartbeat: params.time("heartbeat"),
         misses: params.count("misses") as u32,
         promotion: params.time("promotion"),

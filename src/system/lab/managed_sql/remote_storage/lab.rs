@@ -73,6 +73,7 @@ impl RemoteStorage {
                 GATEWAY => Box::new(FrontBody {
                     role: GATEWAY,
                     read_only: false,
+                    scale_out: false,
                     routers: cast.routers.clone(),
                     control: cast.controls.clone(),
                     heartbeat: settings.heartbeat,

@@ -32,7 +32,8 @@ pub const PARAMS: &[Param] = &[
         ms(20),
         ms(0)..=seconds(10),
         "What an operation takes longer whose page is not in the engine's memory yet; modelled. 4,096 pages hold the keys.",
-    ),
+    )
+    .modelled(),
     Param::word(
         "commit",
         &["all", "async"],
@@ -51,7 +52,8 @@ pub const PARAMS: &[Param] = &[
         ms(0)..=seconds(3_600),
         "A copy that is suspect for so long is ejected; until then every write waits for it.",
     ),
-    Param::time("storage_promotion", ms(50), ms(0)..=seconds(60), "How long another copy takes to lead storage."),
+    Param::time("storage_promotion", ms(50), ms(0)..=seconds(60), "How long another copy takes to lead storage.")
+        .modelled(),
     FAILOVER_LIMIT,
     TIME_SCALE,
 ];
@@ -61,6 +63,7 @@ pub(super) fn settings(params: &Resolved<'_>) -> Settings {
     Settings {
         commit: if params.word("commit") == "async" { Commit::Async } else { Commit::All },
         fencing: true,
+        bounded_reads: true,
         heartbeat: params.time("heartbeat"),
         misses: params.count("misses") as u32,
         promotion: params.time("storage_promotion"),
