@@ -32,7 +32,7 @@ pub use catalogue::{LabCatalogue, LabDescription, LabError, LabLink, NoLabs};
 pub use endpoint::Endpoint;
 pub use fault::{Fault, FaultKind};
 pub use names::{Name, Names};
-pub use order::{Failover, Order};
+pub use order::{Backup, Failover, GroupFailover, Order, Redundancy};
 pub use parts::Parts;
 pub use resolve::Resolved;
 pub use retry::RetryPolicy;

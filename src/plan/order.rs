@@ -16,15 +16,26 @@ pub enum Order {
     Failover(Failover),
     /// To upgrade its nodes, one after the other.
     Maintenance,
+    /// To stand with this redundancy from now on.
+    Migrate(Redundancy),
+    /// To let the other instance of a failover group take over.
+    FailoverGroup(GroupFailover),
+    /// To make a new instance of a backup, in another region.
+    GeoRestore(Backup),
 }
 
 impl Order {
     /// Every one.
-    pub const ALL: [Order; 4] = [
+    pub const ALL: [Order; 9] = [
         Order::Failover(Failover::Planned),
         Order::Failover(Failover::Simulated),
         Order::Failover(Failover::Unplanned),
         Order::Maintenance,
+        Order::Migrate(Redundancy::Local),
+        Order::Migrate(Redundancy::Zone),
+        Order::FailoverGroup(GroupFailover::Planned),
+        Order::FailoverGroup(GroupFailover::Forced),
+        Order::GeoRestore(Backup::Latest),
     ];
 
     /// The kind of fault that it is: its key in files, its word in reports.
@@ -32,6 +43,20 @@ impl Order {
         match self {
             Order::Failover(_) => "failover",
             Order::Maintenance => "maintenance",
+            Order::Migrate(_) => "migrate",
+            Order::FailoverGroup(_) => "failover_group",
+            Order::GeoRestore(_) => "geo_restore",
+        }
+    }
+
+    /// The same as a noun.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Order::Failover(_) => "failover",
+            Order::Maintenance => "round of maintenance",
+            Order::Migrate(_) => "migration",
+            Order::FailoverGroup(_) => "failover of a group",
+            Order::GeoRestore(_) => "geo-restore",
         }
     }
 
@@ -40,6 +65,9 @@ impl Order {
         match self {
             Order::Failover(kind) => Some(kind.name()),
             Order::Maintenance => None,
+            Order::Migrate(to) => Some(to.name()),
+            Order::FailoverGroup(kind) => Some(kind.name()),
+            Order::GeoRestore(Backup::Latest) => Some("latest"),
         }
     }
 
@@ -51,8 +79,8 @@ impl Order {
     /// How long a run waits until it is done.
     pub const fn within(self) -> Duration {
         match self {
-            Order::Failover(_) => Duration::from_secs(60),
-            Order::Maintenance => Duration::from_secs(3_600),
+            Order::Failover(_) | Order::FailoverGroup(_) => Duration::from_secs(60),
+            Order::Maintenance | Order::Migrate(_) | Order::GeoRestore(_) => Duration::from_secs(3_600),
         }
     }
 }
@@ -62,6 +90,9 @@ impl fmt::Display for Order {
         match self {
             Order::Failover(kind) => write!(f, "{} failover", kind.name()),
             Order::Maintenance => f.write_str("round of maintenance"),
+            Order::Migrate(to) => write!(f, "migration to {} redundancy", to.name()),
+            Order::FailoverGroup(kind) => write!(f, "{} failover of the group", kind.name()),
+            Order::GeoRestore(Backup::Latest) => f.write_str("geo-restore of the latest backup"),
         }
     }
 }
@@ -90,6 +121,63 @@ impl Failover {
             Failover::Unplanned => "unplanned",
         }
     }
+}
+
+/// Over what a system is spread, so that it survives the loss of any part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redundancy {
+    /// Machines of one zone.
+    Local,
+    /// Zones of one region.
+    Zone,
+}
+
+impl Redundancy {
+    /// The word in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Redundancy::Local => "local",
+            Redundancy::Zone => "zone",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Redundancy {
+        match self {
+            Redundancy::Local => Redundancy::Zone,
+            Redundancy::Zone => Redundancy::Local,
+        }
+    }
+}
+
+/// How the other instance of a failover group takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupFailover {
+    /// Once it has everything: nothing is lost.
+    Planned,
+    /// With what it has.
+    Forced,
+}
+
+impl GroupFailover {
+    /// The word in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GroupFailover::Planned => "planned",
+            GroupFailover::Forced => "forced",
+        }
+    }
+}
+
+/// Which backup is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backup {
+    /// The newest.
+    Latest,
 }
 
 #[cfg(test)]

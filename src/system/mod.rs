@@ -139,14 +139,6 @@ impl System {
         }
     }
 
-    /// Whether a lab serves now; nobody tells of other systems.
-    pub fn ready(&self) -> bool {
-        match self {
-            System::Lab(lab) => lab.ready(),
-            System::Nodes(_) => true,
-        }
-    }
-
     /// The nodes whose places serve operations now, as far as the system knows.
     pub fn serving(&self) -> Vec<String> {
         match self {

@@ -76,27 +76,27 @@ impl Checker<'_> {
             let mistake = Mistake::new(at, format!("`{name}` has both `at` and `after`")).also(first, "and this");
             self.mistakes.add(mistake.label("one of the two"));
         }
-        match fault.hold {
-            Some(hold) if hold.0.is_zero() => {
+        match (fault.hold, &fault.kind) {
+            (Some(hold), _) if hold.0.is_zero() => {
                 self.at(
                     &["faults", name, "for"],
                     format!("`{name}` lasts for no time at all"),
                     "expected more than 0s",
                 );
             }
-            Some(_) if matches!(fault.kind, FaultKind::Restart(_)) => {
+            (Some(_), FaultKind::Restart(_)) => {
                 let label = "a restart is over when the node is ready again";
                 self.key(&["faults", name, "for"], "a restart has no length", label);
             }
-            Some(_) if matches!(fault.kind, FaultKind::Order(_)) => {
-                let title = format!("a {} has no length", fault.kind.name());
+            (Some(_), FaultKind::Order(order)) => {
+                let title = format!("a {} has no length", order.noun());
                 self.key(&["faults", name, "for"], title, "it is over when the lab has done what it was asked");
             }
-            Some(hold) if fault.lease < hold => {
+            (Some(hold), _) if fault.lease < hold => {
                 let label = format!("shorter than `for: {hold}`");
                 self.at(&["faults", name, "lease"], format!("the lease of `{name}` ends before the fault"), label);
             }
-            None if !fault.kind.ends_by_itself() && !written("for") && self.run.phases.recovery.0.is_zero() => {
+            (None, _) if !fault.kind.ends_by_itself() && !written("for") && self.run.phases.recovery.0.is_zero() => {
                 self.key(
                     &["faults", name],
                     format!("`{name}` is over at once"),
@@ -279,7 +279,7 @@ impl Checker<'_> {
         let path = ["faults", name, key];
         let (title, label) = match &self.run.system {
             System::Lab { name: lab, .. } if can.is_empty() => {
-                (format!("the lab `{lab}` cannot be ordered to do a {key}"), String::new())
+                (format!("the lab `{lab}` cannot be ordered to do a {}", order.noun()), String::new())
             }
             System::Lab { name: lab, .. } => {
                 (format!("the lab `{lab}` knows no {order}"), format!("expected `{}`", can.join("` or `")))

@@ -11,7 +11,7 @@ use crate::plan::fault::{
     Blackout, BodyShare, Crossing, Direction, DnsEffect, DnsFault, Edge, FaultKind, HttpEffect, HttpFault, Law,
     LinkFault, Links, Manner, NodeFault, Pick, Place, Selector, Toxic, Which,
 };
-use crate::plan::{Action, Failover, Order};
+use crate::plan::{Action, Backup, Failover, GroupFailover, Order, Redundancy};
 use crate::units::{ByteRate, Bytes, Share, Span};
 
 /// A fault as written, with none for what is wrong: the rest of it can still be checked.
@@ -398,6 +398,12 @@ choice! {
         failover (kind: Failover) => FaultKind::Order(Order::Failover(kind)),
         /// The lab is ordered to upgrade its nodes, one after the other; in force until all have been.
         maintenance {} => FaultKind::Order(Order::Maintenance),
+        /// The lab is ordered to another redundancy; in force until it stands so.
+        migrate (to: Redundancy) => FaultKind::Order(Order::Migrate(to)),
+        /// The other instance of the lab's failover group is ordered to take over; in force until it serves.
+        failover_group (kind: GroupFailover) => FaultKind::Order(Order::FailoverGroup(kind)),
+        /// A new instance is ordered, made of a backup in another region; in force until it serves.
+        geo_restore (backup: Backup) => FaultKind::Order(Order::GeoRestore(backup)),
         /// A program of your own, such as a cloud's failover command.
         exec {
             ..undo: Undo,
@@ -459,6 +465,31 @@ words! {
         "simulated" => Failover::Simulated,
         /// As if what serves had been lost.
         "unplanned" => Failover::Unplanned,
+    }
+}
+
+words! {
+    Redundancy, "a redundancy" {
+        /// All in one zone.
+        "local" => Redundancy::Local,
+        /// Spread over several zones.
+        "zone" => Redundancy::Zone,
+    }
+}
+
+words! {
+    GroupFailover, "a failover of a group" {
+        /// Once the other instance has everything: nothing is lost.
+        "planned" => GroupFailover::Planned,
+        /// With what it has.
+        "forced" => GroupFailover::Forced,
+    }
+}
+
+words! {
+    Backup, "a backup" {
+        /// The newest.
+        "latest" => Backup::Latest,
     }
 }
 

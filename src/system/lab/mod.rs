@@ -17,6 +17,7 @@
 pub mod body;
 pub mod compute;
 pub mod detector;
+pub mod domain;
 pub mod fleet;
 pub mod gateway;
 pub mod host;
@@ -74,7 +75,7 @@ pub trait Lab: fmt::Debug + Send + Sync {
     fn probed(&self) -> Vec<String>;
 
     /// Does what a user asks of the system itself, as by its API, and says what; blocks until it is under way, so that
-    /// [`ready`](Self::ready) is true again only when it is done. A refusal changes nothing.
+    /// it is [`done`](Self::done) only when it is carried out. A refusal changes nothing.
     fn order(&self, order: Order) -> Result<String, Refused> {
         Err(Refused::unknown(self.name(), order))
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
 use crate::system::lab::detector::Detector;
+use crate::system::lab::replica_set::{Id, Members};
 
 /// The node that is to run the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,8 @@ pub struct Placement {
     route: Option<usize>,
     waits: bool,
     leaves: bool,
+    /// The nodes on which the engine may run.
+    stands: Members,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +83,7 @@ impl Placement {
             route: None,
             waits: false,
             leaves: false,
+            stands: Members::ALL,
         }
     }
 
@@ -113,6 +117,20 @@ impl Placement {
         self.free()?;
         self.leaves = true;
         Some(self.consider(now))
+    }
+
+    /// The engine is to run on one of these nodes, and to move if it does not.
+    pub fn stand(&mut self, on: Members, now: Moment) -> Vec<Happening> {
+        if self.stands == on {
+            return Vec::new();
+        }
+        self.stands = on;
+        self.consider(now)
+    }
+
+    /// Whether it serves where it is to.
+    pub fn stands(&self) -> bool {
+        self.route().is_some_and(|route| self.stands.contains(Id(route.node as u8)))
     }
 
     /// The engine is to start anew, where it is.
@@ -165,7 +183,9 @@ impl Placement {
     fn consider(&mut self, now: Moment) -> Vec<Happening> {
         let stays = match self.assigned {
             None => now < self.listens_until && !self.watched.iter().all(|watched| watched.report.is_some()),
-            Some(assigned) => !self.suspect(assigned.node) && !self.leaves,
+            Some(assigned) => {
+                !self.suspect(assigned.node) && !self.leaves && self.stands.contains(Id(assigned.node as u8))
+            }
         };
         if stays || self.replaced() {
             self.waits = false;
@@ -192,7 +212,8 @@ impl Placement {
         let from = self.assigned.map(|assigned| assigned.node);
         let fit = |node: &usize| {
             let watched = &self.watched[*node];
-            Some(*node) != from && !self.suspect(*node) && watched.report.is_some_and(|report| report.room)
+            let fits = Some(*node) != from && self.stands.contains(Id(*node as u8)) && !self.suspect(*node);
+            fits && watched.report.is_some_and(|report| report.room)
         };
         (0..self.watched.len()).find(fit)
     }
@@ -324,6 +345,21 @@ mod tests {
         assert_eq!(placement.leave(at(11)), None, "the other one has not said yet that it has room again");
         placement.heard(0, idle(on(1, 2)), at(12));
         assert_eq!(placement.leave(at(13)), Some(vec![Happening::Decided(0)]));
+    }
+
+    #[test]
+    fn an_engine_that_is_to_stand_elsewhere_moves_once_and_serves_until_then() {
+        let mut placement = running();
+        let second = Members::default().with(Id(1));
+        let full = Report { room: false, ..idle(on(0, 1)) };
+        placement.heard(1, full, at(5));
+        assert_eq!(placement.stand(second, at(10)), [Happening::Waits], "there is no room yet");
+        assert_eq!((placement.route(), placement.stands()), (on(0, 1), false));
+        assert_eq!(placement.heard(1, idle(on(0, 1)), at(20)), [Happening::Decided(1)]);
+        let serving = Report { known: on(1, 2), room: false, serving: true };
+        assert_eq!(placement.heard(1, serving, at(30)), [Happening::Redirected(1)]);
+        assert!(placement.stands());
+        assert_eq!(placement.leave(at(31)), None, "the other node is not one of those any more");
     }
 
     #[test]

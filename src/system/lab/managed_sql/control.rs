@@ -16,6 +16,7 @@ use super::cast::{Cast, STORAGE};
 use super::maintenance::{Health, Seen};
 use crate::clock::Moment;
 use crate::event::{Milestone, What};
+use crate::plan::Redundancy;
 use crate::system::Teller;
 use crate::system::lab::compute::placement;
 use crate::system::lab::compute::{Placement, Report};
@@ -24,7 +25,7 @@ use crate::system::lab::host::{Host, Inside};
 use crate::system::lab::http::{Client, serve, text};
 use crate::system::lab::kv::stamp;
 use crate::system::lab::order;
-use crate::system::lab::replica_set::controller::{Happening, Refused};
+use crate::system::lab::replica_set::controller::{Controller, Happening, Refused};
 use crate::system::lab::replica_set::protocol::{Beat, Departure};
 use crate::system::lab::replica_set::ring::{Answer, Ask, RingDisk};
 use crate::system::lab::replica_set::{Control, Id, Members, Settings};
@@ -34,6 +35,8 @@ use crate::units::Span;
 
 /// Control node → compute node: who is to run the engine.
 pub const ASSIGN: &str = "assign";
+/// Why a set does not.
+const NO_MIGRATION: &str = "with `migration: off` no nodes stand ready for it";
 /// Why an engine does not move.
 const NO_ROOM: &str = "no other compute node that is well has free capacity";
 
@@ -163,6 +166,11 @@ impl ControlNode {
                 granted = control.order(how, now).map(|granted| granted.map_err(|refused| in_words(&refused)));
                 return Vec::new();
             };
+            let migrating = control.controller().is_some_and(Controller::migrating);
+            if migrating || !placement.stands() && placement.route().is_some() {
+                granted = Some(Err(in_words(&Refused::Migrating)));
+                return Vec::new();
+            }
             if placement.route().is_none() || *ordered {
                 granted = Some(Err(in_words(&Refused::GoingOn)));
                 return Vec::new();
@@ -184,6 +192,27 @@ impl ControlNode {
             Vec::new()
         });
         granted
+    }
+
+    /// A migration is ordered; none if it does not lead.
+    pub fn migrate(&self, to: Redundancy) -> Option<Result<(), order::Refused>> {
+        if self.cast.homes()[1].is_empty() {
+            return Some(Err(order::Refused::never(NO_MIGRATION)));
+        }
+        let (to, mut granted) = (self.cast.home(to), None);
+        self.with_control(|control, now| {
+            granted = control.migrate(to, now).map(|granted| granted.map_err(|refused| in_words(&refused)));
+            Vec::new()
+        });
+        granted
+    }
+
+    /// Whether everything stands where it is to, as far as it knows; none if it does not lead.
+    pub fn stands(&self) -> Option<bool> {
+        let decisions = self.lock();
+        let controller = decisions.control.controller()?;
+        let engine = decisions.placement.as_ref().is_none_or(Placement::stands);
+        Some(engine && controller.proposed().is_none() && !controller.migrating())
     }
 
     fn lock(&self) -> MutexGuard<'_, Decisions> {
@@ -216,20 +245,25 @@ impl ControlNode {
     /// Who leads places the engine too; an order of it that is recorded is carried out.
     fn follow_up(&self, decisions: &mut Decisions, happenings: &[Told], now: Moment) -> Vec<Told> {
         let Decisions { control, placement, ordered } = decisions;
-        if control.controller().is_none() {
+        let Some(controller) = control.controller() else {
             (*placement, *ordered) = (None, false);
             return Vec::new();
-        }
+        };
         let computes = self.cast.computes.len();
         if computes == 0 {
             return Vec::new();
         }
         let (term, detect_after) = (control.seat().term(), self.settings.detect_after());
         let placement = placement.get_or_insert_with(|| Placement::new(term, computes, detect_after, now));
+        // The engine follows the copies, once they have moved.
+        let stands = controller.standing();
+        let mut told: Vec<Told> =
+            placement.stand(self.cast.computes_in(stands), now).into_iter().map(Told::Engine).collect();
         if !happenings.contains(&Told::Set(Happening::Granted)) || !std::mem::take(ordered) {
-            return Vec::new();
+            return told;
         }
-        placement.restart().into_iter().map(Told::Engine).collect()
+        told.extend(placement.restart().into_iter().map(Told::Engine));
+        told
     }
 
     fn in_words(&self, told: Told) -> Option<What> {
@@ -248,6 +282,13 @@ impl ControlNode {
                 note(format!("{} copies count: {}", members.len(), names(members)))
             }
             Told::Set(Happening::Granted) => None,
+            Told::Set(Happening::Migrates(home)) => note(format!(
+                "it is to have {} redundancy: copies are built there, and it goes on here meanwhile",
+                self.cast.redundancy(home).name()
+            )),
+            Told::Set(Happening::Migrated(home)) => {
+                note(format!("it has {} redundancy from now on", self.cast.redundancy(home).name()))
+            }
             Told::Engine(placement::Happening::Detected(node)) => milestone(Milestone::Detected, compute(node)),
             Told::Engine(placement::Happening::Decided(node)) => milestone(Milestone::Decided, compute(node)),
             Told::Engine(placement::Happening::Redirected(node)) => note(format!("{} runs the engine", compute(node))),
@@ -415,7 +456,9 @@ impl ControlNode {
 
 fn in_words(refused: &Refused) -> order::Refused {
     match refused {
-        Refused::GoingOn => order::Refused::never(refused.to_string()),
+        Refused::GoingOn | Refused::Migrating | Refused::There | Refused::NoRoom { .. } => {
+            order::Refused::never(refused.to_string())
+        }
         Refused::TooSoon { limit, left } => {
             order::Refused::for_now(format!("at most one failover is granted in {}", Span(*limit)), *left)
         }

@@ -1,15 +1,16 @@
 //! What a managed SQL service of either kind looks like: where its nodes stand, and what is around those that hold data.
 
 use super::cast::Cast;
+use crate::plan::{Failover, Order, Redundancy};
 use crate::system::lab::layout::Layout;
 
 /// The address that clients keep.
 pub const GATEWAY: &str = "gateway";
 
-/// Adds a node of the service: the `index`-th of its kind, which says where it stands. Each is a virtual machine.
-pub fn add(layout: &mut Layout, cast: &Cast, name: &str, index: usize, role: &str) {
-    let (rack, host) = cast.stand(index, role);
-    layout.add(name, [("zone", &cast.zone(index)), ("rack", &rack), ("host", &host), ("vm", name), ("role", role)]);
+/// Adds a node of the service, where it stands. Each is a virtual machine.
+pub fn add(layout: &mut Layout, cast: &Cast, name: &str, role: &str) {
+    let (rack, host) = cast.stand(name, role);
+    layout.add(name, [("zone", &cast.zone(name)), ("rack", &rack), ("host", &host), ("vm", name), ("role", role)]);
 }
 
 /// Adds an address of the region's own: no zone takes it along, and no machine.
@@ -19,12 +20,11 @@ pub fn add_address(layout: &mut Layout, name: &str, role: &str) {
 
 /// Adds the control ring and the routers of clients, which watch and lead to the nodes that are there already.
 pub fn surround(layout: &mut Layout, cast: &Cast) {
-    for (index, name) in cast.controls.iter().enumerate() {
-        add(layout, cast, name, index, "control");
+    for name in &cast.controls {
+        add(layout, cast, name, "control");
     }
-    for (index, name) in cast.routers.iter().enumerate() {
-        // Where there are several zones, the first router stands in another one than the first engine.
-        add(layout, cast, name, index + usize::from(cast.zones() > 1), "router");
+    for name in &cast.routers {
+        add(layout, cast, name, "router");
     }
     for router in &cast.routers {
         layout.connect(router, cast.engines());
@@ -35,6 +35,16 @@ pub fn surround(layout: &mut Layout, cast: &Cast) {
     for node in &cast.nodes {
         layout.connect(node, &cast.nodes);
     }
+}
+
+/// What users can order: failovers, maintenance and, where there is a second home, the other redundancy and back.
+pub fn orders(cast: &Cast) -> Vec<Order> {
+    let mut orders = Failover::ALL.map(Order::Failover).to_vec();
+    orders.push(Order::Maintenance);
+    if !cast.homes()[1].is_empty() {
+        orders.extend([Redundancy::Local, Redundancy::Zone].map(Order::Migrate));
+    }
+    orders
 }
 
 /// Adds the clients' address, which leads to the routers and passes orders on to the control ring.

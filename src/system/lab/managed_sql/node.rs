@@ -225,7 +225,7 @@ impl Node {
 
     /// Replication to one other: one request at a time, each with all that has gathered meanwhile.
     async fn ship(self: Arc<Node>, to: Id, client: Client) {
-        let way = self.cast.delay(self.me.index(), to.index());
+        let way = self.cast.delay(self.name(), self.cast.node(to));
         loop {
             let shipment = { self.lock().ship(to, self.teller.now()) };
             let Some((ticket, shipment)) = shipment else {

@@ -2,11 +2,33 @@
 
 use std::time::Duration;
 
+use super::cast::names;
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
 
 /// `redundancy`.
 pub const REDUNDANCY: Param =
     Param::word("redundancy", &["local", "zone"], "Whether all nodes stand in one zone, or are spread over several.");
+
+/// `migration`.
+pub const MIGRATION: Param = Param::word(
+    "migration",
+    &["off", "on", "hasty"],
+    "Whether nodes stand ready for the other redundancy, so that it can be changed. `hasty` is broken on purpose: copies count before they are built.",
+);
+
+/// `copy_time`.
+pub const COPY_TIME: Param = Param::time(
+    "copy_time",
+    ms(0),
+    ms(0)..=seconds(24 * 3_600),
+    "How long a copy takes to be built on another node, on top of what it really takes, divided by `time_scale`.",
+);
+
+/// The nodes of a kind that stand as the other redundancy wants them: none where it cannot be changed.
+pub fn other_home(params: &Resolved<'_>, kind: &str, count: u64) -> Vec<String> {
+    let there = if params.word("redundancy") == "zone" { "local" } else { "zonal" };
+    if params.word("migration") == "off" { Vec::new() } else { names(&format!("{there}-{kind}"), count) }
+}
 
 /// `zones`.
 pub const ZONES: Param = Param::count("zones", 3, 2..=3, "With `redundancy: zone`, how many zones.");

@@ -67,8 +67,7 @@ impl Lab for VmRegions {
     }
 
     fn name_server(&self, dns: &Arc<Dns>) {
-        // Told once, before the start.
-        let _ = self.domain.0.set(Arc::clone(dns));
+        self.domain.answered_by(dns);
     }
 
     fn ready(&self) -> bool {
@@ -91,7 +90,7 @@ impl Lab for VmRegions {
             Order::Failover(Failover::Planned) => site_recovery::Order::Failover { to, planned: true },
             Order::Failover(Failover::Unplanned) => site_recovery::Order::Failover { to, planned: false },
             Order::Failover(Failover::Simulated) => site_recovery::Order::Test { to },
-            Order::Maintenance => return Err(Refused::unknown(NAME, order)),
+            other => return Err(Refused::unknown(NAME, other)),
         })
     }
 }

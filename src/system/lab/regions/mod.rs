@@ -24,16 +24,15 @@ mod settings;
 mod sockets;
 mod storage;
 
-use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub use lab::VmRegions;
 pub use settings::{PARAMS, Settings};
 
+use super::domain::Domain;
 use super::params::Resolved;
 use super::{LabKind, Layout};
 use crate::plan::{Failover, LabDescription, LabError, Name, Order};
-use crate::system::dns::Dns;
 use crate::units::Span;
 
 /// The name of this lab.
@@ -112,23 +111,4 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
         .into(),
         ..layout.describe()
     })
-}
-
-/// The lab's names, once somebody answers for them.
-#[derive(Clone, Default)]
-struct Domain(Arc<OnceLock<Arc<Dns>>>);
-
-impl Domain {
-    /// A name means these nodes from now on.
-    fn map(&self, name: &str, nodes: &[String]) {
-        if let Some(dns) = self.0.get() {
-            dns.remap(name, nodes);
-        }
-    }
-}
-
-impl fmt::Debug for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Domain")
-    }
 }

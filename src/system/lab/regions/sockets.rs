@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::clock::RunClock;
 use crate::event::{Event, What};
+use crate::system::dns::Dns;
 use crate::system::lab::host::Sockets;
 use crate::system::lab::http::Client;
 use crate::system::lab::{Lab, registry};

@@ -1,7 +1,7 @@
 //! One control node: its seat in the ring, and while it leads the decisions.
 
 use super::controller::{Controller, Happening, Refused};
-use super::members::{Id, Members};
+use super::members::{Home, Id, Members};
 use super::protocol::{Beat, Departure, Heartbeat};
 use super::ring::{Answer, Ask, RingDisk, Seat};
 use super::settings::Settings;
@@ -107,6 +107,13 @@ impl Control {
     /// A failover of what runs on top is ordered; it [is granted](Happening::Granted) once that is recorded.
     pub fn order_elsewhere(&mut self, now: Moment) -> Option<Result<(), Refused>> {
         let granted = self.controller.as_mut().map(|controller| controller.order_elsewhere(now));
+        self.follow_up(Vec::new(), now);
+        granted
+    }
+
+    /// A migration is ordered; none if it does not lead, so that another is to be asked.
+    pub fn migrate(&mut self, to: Home, now: Moment) -> Option<Result<(), Refused>> {
+        let granted = self.controller.as_mut().map(|controller| controller.migrate(to));
         self.follow_up(Vec::new(), now);
         granted
     }

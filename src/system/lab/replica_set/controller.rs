@@ -1,6 +1,6 @@
 //! What the ring's leader decides: who is suspect, who is primary, who holds copies. Pure, told the time.
 
-use super::members::{Id, Members};
+use super::members::{Home, Id, Members};
 use super::protocol::{Beat, Departure, Heartbeat, Prepare, Record, Resign};
 use super::settings::Settings;
 use crate::clock::Moment;
@@ -76,14 +76,32 @@ pub enum Happening {
     Rebuilt(Members),
     /// A failover that a user ordered is recorded.
     Granted,
+    /// Copies and primary are to stand in this home.
+    Migrates(Home),
+    /// They do.
+    Migrated(Home),
 }
 
-/// A failover that was ordered is refused.
+/// What was ordered is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// One is going on.
     #[error("a failover is going on")]
     GoingOn,
+    /// It is being moved to its other home.
+    #[error("a migration is going on")]
+    Migrating,
+    /// It stands where it is to be moved.
+    #[error("it is so already")]
+    There,
+    /// Too few nodes are well in its other home.
+    #[error("{copies} nodes are needed there, and {well} of them are well")]
+    NoRoom {
+        /// So many copies there are to be.
+        copies: usize,
+        /// So many nodes could hold one.
+        well: usize,
+    },
     /// One was granted not long ago.
     #[error("a failover was ordered less than {limit:?} ago; the next is granted in {left:?}")]
     TooSoon {
@@ -142,12 +160,24 @@ impl Controller {
     pub fn whole(&self) -> bool {
         let Record { members, target, .. } = self.record;
         let settled = self.idle() && self.route.is_some() && self.proposed.is_none() && target.is_none();
+        let settled = settled && !self.migrating();
         settled && members.len() == self.settings.copies && !members.iter().any(|id| self.suspect(id))
     }
 
     /// Where each node's copy ends, as it told last: none for a node that is suspect or was never heard.
     pub fn end(&self, id: Id) -> Option<Position> {
         self.watched[id.index()].beat.filter(|_| !self.suspect(id)).map(|beat| beat.last)
+    }
+
+    /// Whether copies or primary stand elsewhere than they are to.
+    pub fn migrating(&self) -> bool {
+        self.standing() != self.record.home || !self.settings.home(self.record.home).contains(self.record.primary)
+    }
+
+    /// The home in which the copies stand that count.
+    pub fn standing(&self) -> Home {
+        let moved = self.record.members.except(self.settings.home(self.record.home)).is_empty();
+        if moved { self.record.home } else { self.record.home.other() }
     }
 
     /// What to say to a node.
@@ -225,10 +255,31 @@ impl Controller {
         self.grant(true, now)
     }
 
-    fn grant(&mut self, limited: bool, now: Moment) -> Result<(), Refused> {
-        if self.proposed.is_some() || self.election.is_some() || self.errand.is_some() || self.route.is_none() {
-            return Err(Refused::GoingOn);
+    /// The set is ordered to move to a home. It serves from where it stands until the copies there are built.
+    pub fn migrate(&mut self, to: Home) -> Result<(), Refused> {
+        self.free()?;
+        if self.record.home == to {
+            return Err(Refused::There);
         }
+        let (copies, well) = (self.settings.copies, self.fit(self.settings.home(to)).len());
+        if well < copies {
+            return Err(Refused::NoRoom { copies, well });
+        }
+        self.proposed = Some(Record { version: self.record.version + 1, home: to, target: None, ..self.record });
+        Ok(())
+    }
+
+    /// Whether nothing is under way that a user's order would come in between.
+    fn free(&self) -> Result<(), Refused> {
+        if self.migrating() {
+            return Err(Refused::Migrating);
+        }
+        let going_on = self.proposed.is_some() || self.election.is_some() || self.errand.is_some();
+        if going_on || self.route.is_none() { Err(Refused::GoingOn) } else { Ok(()) }
+    }
+
+    fn grant(&mut self, limited: bool, now: Moment) -> Result<(), Refused> {
+        self.free()?;
         let limit = self.settings.failover_limit;
         if let Some(last) = self.record.ordered.filter(|last| limited && now < *last + limit) {
             return Err(Refused::TooSoon { limit, left: (last + limit).saturating_since(now) });
@@ -240,6 +291,7 @@ impl Controller {
 
     /// A majority of the ring has this record.
     pub fn recorded(&mut self, record: Record, now: Moment) -> Vec<Happening> {
+        let migrated = self.migrating();
         let before = std::mem::replace(&mut self.record, record);
         self.proposed = None;
         if let Some(how) = self.asked.take() {
@@ -259,6 +311,11 @@ impl Controller {
         } else if let Some(target) = record.target.filter(|target| before.target != Some(*target)) {
             happenings.push(Happening::Rebuild(target));
         }
+        if record.home != before.home {
+            happenings.push(Happening::Migrates(record.home));
+        } else if migrated && !self.migrating() {
+            happenings.push(Happening::Migrated(record.home));
+        }
         self.news(happenings)
     }
 
@@ -277,6 +334,7 @@ impl Controller {
         if !suspect && !self.given_up() {
             self.election = None;
             self.review_members(now);
+            self.move_primary();
             return None;
         }
         // One that says that it is none is found without any suspicion; one that was told to leave is no news.
@@ -324,10 +382,12 @@ impl Controller {
             }
             return;
         };
+        // Broken on purpose: whoever is to hold a copy counts as if it held one.
+        let hasty = !self.settings.joint;
         let joined = self.watched[record.primary.index()]
             .beat
             .is_some_and(|beat| beat.joined && beat.version == record.version && beat.term == record.term);
-        if joined {
+        if joined || hasty {
             self.proposed = Some(Record { version, members: target, target: None, ..record });
         } else if wanted != Some(target) && target.iter().any(|id| self.suspect(id)) {
             self.proposed = Some(Record { version, target: None, ..record });
@@ -342,11 +402,34 @@ impl Controller {
             detector.suspect() && now >= detector.deadline() + self.settings.rebuild_after
         };
         let kept: Members = members.iter().filter(|id| !lost(id)).collect();
-        let spares = Members::first(self.watched.len()).except(members);
-        let fit = spares.iter().filter(|id| !self.suspect(*id) && self.watched[id.index()].beat.is_some());
-        let wanted: Members = kept.iter().chain(fit.take(self.settings.copies.saturating_sub(kept.len()))).collect();
+        let stands = self.standing();
+        let moves = stands != self.record.home;
+        let arrives: Members =
+            self.fit(self.settings.home(self.record.home)).iter().take(self.settings.copies).collect();
+        if moves && arrives.len() == self.settings.copies {
+            return Some(arrives);
+        }
+        // Until there is room in its home, it keeps itself up where it stands.
+        let spares = self.fit(self.settings.home(stands)).except(members);
+        let wanted: Members =
+            kept.iter().chain(spares.iter().take(self.settings.copies.saturating_sub(kept.len()))).collect();
         let too_few = wanted.len() < members.len() && wanted.len() < self.settings.least;
         (wanted != members && !too_few).then_some(wanted)
+    }
+
+    /// Once all copies stand in the set's home, its primary hands over to one of them.
+    fn move_primary(&mut self) {
+        let Record { term, target, primary, home, .. } = self.record;
+        let copies_are_there = target.is_none() && self.standing() == home && self.migrating();
+        if copies_are_there && self.proposed.is_none() && self.errand.is_none() && self.route == Some(primary) {
+            self.errand = Some(Resign { term, how: Departure::HandOver });
+        }
+    }
+
+    /// Those among `nodes` that are well and could hold a copy.
+    fn fit(&self, nodes: Members) -> Members {
+        let well = |id: &Id| !self.suspect(*id) && self.watched[id.index()].beat.is_some();
+        Members::first(self.watched.len()).among(nodes).iter().filter(well).collect()
     }
 
     fn suspect(&self, id: Id) -> bool {
@@ -365,171 +448,4 @@ impl Controller {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const fn at(ms: u64) -> Moment {
-        Moment::from_millis(ms)
-    }
-
-    /// What a node says that has nothing to say.
-    fn beat(term: u64, index: u64) -> Beat {
-        let last = Position { index, term: 1 };
-        Beat { term, last, given_up: term - 1, version: 1, serving: false, joined: false }
-    }
-
-    /// Four copies and a spare; the primary serves, and everybody was heard at 0.
-    fn controller() -> Controller {
-        let mut controller = Controller::new(Settings::for_tests(), 5, Record::first(4), at(0));
-        assert_eq!(
-            controller.heard(Id(0), Beat { serving: true, ..beat(1, 9) }, at(0)),
-            [Happening::Redirected(Id(0))]
-        );
-        for id in 1..5 {
-            controller.heard(Id(id), beat(1, 9), at(0));
-        }
-        controller
-    }
-
-    /// The ring has what was proposed.
-    fn recorded(controller: &mut Controller, now: Moment) -> Record {
-        let record = controller.proposed().expect("something is proposed");
-        controller.recorded(record, now);
-        record
-    }
-
-    #[test]
-    fn the_newest_of_enough_promises_is_chosen() {
-        let mut controller = controller();
-        assert_eq!(controller.tick(at(200)), [Happening::Detected(Id(0))]);
-        assert_eq!(controller.heartbeat(Id(1)).prepare, Some(Prepare { term: 2, released: 0 }));
-        assert_eq!(controller.heartbeat(Id(4)).prepare, None, "a spare has no say");
-        controller.heard(Id(1), beat(2, 7), at(210));
-        assert_eq!(controller.proposed(), None, "of four members two must have promised");
-        controller.heard(Id(4), beat(2, 9), at(210));
-        assert_eq!(controller.proposed(), None);
-        controller.heard(Id(3), beat(2, 9), at(220));
-        let record = controller.proposed().unwrap();
-        assert_eq!((record.term, record.primary, record.members), (2, Id(3), Members::first(4)));
-        assert_eq!(controller.recorded(record, at(230)), [Happening::Decided(Id(3))]);
-    }
-
-    #[test]
-    fn a_later_term_counts_for_more_than_a_longer_journal() {
-        let mut controller = controller();
-        controller.tick(at(200));
-        controller.heard(Id(1), beat(2, 90), at(210));
-        controller.heard(Id(2), Beat { last: Position { index: 8, term: 2 }, ..beat(3, 0) }, at(210));
-        assert_eq!(controller.heartbeat(Id(1)).prepare.unwrap().term, 4, "somebody had promised 3 before");
-        controller.heard(Id(1), beat(4, 90), at(220));
-        controller.heard(Id(2), Beat { last: Position { index: 8, term: 2 }, ..beat(4, 0) }, at(220));
-        assert_eq!(controller.proposed().unwrap().primary, Id(2));
-    }
-
-    #[test]
-    fn a_primary_that_gave_up_needs_no_suspicion_and_frees_its_members() {
-        let mut controller = controller();
-        let happenings = controller.heard(Id(0), Beat { given_up: 1, ..beat(1, 9) }, at(50));
-        assert_eq!(happenings, [Happening::Detected(Id(0))]);
-        assert_eq!(controller.heartbeat(Id(1)).prepare, Some(Prepare { term: 2, released: 1 }));
-    }
-
-    #[test]
-    fn a_primary_that_is_found_again_and_again_without_serving_is_told_once() {
-        let mut controller = controller();
-        // It keeps one member, which is enough to be elected and too few to serve.
-        let round = |controller: &mut Controller, term: u64| {
-            let now = at(term * 100);
-            let mut told = controller.heard(Id(0), Beat { given_up: term, ..beat(term, 9) }, now);
-            for id in [0, 1] {
-                told.extend(controller.heard(Id(id), Beat { given_up: term, ..beat(term + 1, 9) }, now));
-            }
-            let record = controller.proposed().expect("it is elected again");
-            assert_eq!((record.primary, record.term), (Id(0), term + 1));
-            told.extend(controller.recorded(record, now));
-            told
-        };
-        assert_eq!(round(&mut controller, 1), [Happening::Detected(Id(0)), Happening::Decided(Id(0))]);
-        assert_eq!(round(&mut controller, 2), []);
-        assert_eq!(
-            controller.heard(Id(0), Beat { serving: true, ..beat(3, 9) }, at(250)),
-            [Happening::Redirected(Id(0))]
-        );
-        assert_eq!(
-            round(&mut controller, 3),
-            [Happening::Detected(Id(0)), Happening::Decided(Id(0))],
-            "served between"
-        );
-    }
-
-    #[test]
-    fn a_lost_member_is_replaced_by_a_spare_once_the_primary_says_that_it_can_be() {
-        let mut controller = controller();
-        let alive = |controller: &mut Controller, now| {
-            for id in [0, 1, 2, 4] {
-                controller.heard(Id(id), Beat { serving: id == 0, ..beat(1, 9) }, now);
-            }
-        };
-        alive(&mut controller, at(190));
-        controller.tick(at(200));
-        alive(&mut controller, at(390));
-        assert_eq!(controller.proposed(), None, "node 3 is suspect since 200, not for long enough");
-        controller.tick(at(400));
-        let target: Members = [0, 1, 2, 4].map(Id).into_iter().collect();
-        assert_eq!(recorded(&mut controller, at(400)).target, Some(target));
-        let joined = Beat { joined: true, version: 1, ..beat(1, 9) };
-        controller.heard(Id(0), joined, at(410));
-        assert_eq!(controller.proposed(), None, "that was about another version");
-        controller.heard(Id(0), Beat { version: 2, ..joined }, at(420));
-        let record = recorded(&mut controller, at(420));
-        assert_eq!((record.members, record.target), (target, None));
-    }
-
-    #[test]
-    fn without_spares_it_shrinks_but_not_below_the_least() {
-        let mut controller = Controller::new(Settings::for_tests(), 4, Record::first(4), at(0));
-        for now in [0, 150, 300, 450].map(at) {
-            controller.heard(Id(0), beat(1, 9), now);
-            controller.tick(now);
-        }
-        assert_eq!(controller.proposed(), None, "one copy alone is less than two");
-        controller.heard(Id(2), beat(1, 9), at(460));
-        let two: Members = [0, 2].map(Id).into_iter().collect();
-        assert_eq!(controller.proposed().unwrap().target, Some(two));
-    }
-
-    #[test]
-    fn an_ordered_failover_goes_where_it_should() {
-        for (how, index, chosen) in
-            [(Departure::HandOver, 9, 1), (Departure::Restart, 9, 0), (Departure::Restart, 8, 0)]
-        {
-            let mut controller = controller();
-            controller.order(how, at(10)).unwrap();
-            recorded(&mut controller, at(10));
-            assert_eq!(controller.heartbeat(Id(0)).resign, Some(Resign { term: 1, how }));
-            assert_eq!(controller.heard(Id(0), Beat { given_up: 1, ..beat(1, 9) }, at(20)), [], "it was told to");
-            for id in [1, 2, 0] {
-                controller.heard(Id(id), Beat { given_up: 1, ..beat(2, if id == 0 { 9 } else { index }) }, at(30));
-            }
-            assert_eq!(controller.proposed().map(|record| record.primary), Some(Id(chosen)), "{how:?}");
-        }
-    }
-
-    #[test]
-    fn a_second_failover_is_refused_while_one_goes_on_and_within_the_limit() {
-        let mut controller = controller();
-        controller.order(Departure::Restart, at(10)).unwrap();
-        assert_eq!(controller.order(Departure::HandOver, at(11)), Err(Refused::GoingOn));
-        let ordered = recorded(&mut controller, at(12));
-        assert_eq!(controller.order(Departure::HandOver, at(13)), Err(Refused::GoingOn));
-        // Whoever leads afterwards knows of it.
-        let mut controller = Controller::new(Settings::for_tests(), 5, ordered, at(20));
-        controller.heard(Id(0), Beat { serving: true, ..beat(1, 9) }, at(20));
-        let left = Duration::from_millis(10 + 1_000 - 30);
-        let limit = Duration::from_secs(1);
-        assert_eq!(controller.order(Departure::Restart, at(30)), Err(Refused::TooSoon { limit, left }));
-        assert_eq!(controller.order(Departure::Restart, at(1_010)), Ok(()));
-    }
-}
+mod tests;

@@ -16,12 +16,37 @@ impl Id {
     }
 }
 
+/// One of the two places where a set can stand; a migration moves it from one to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Home {
+    /// Where it stands at first.
+    #[default]
+    First,
+    /// Where it can be moved.
+    Second,
+}
+
+impl Home {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Home {
+        match self {
+            Home::First => Home::Second,
+            Home::Second => Home::First,
+        }
+    }
+}
+
 /// A set of nodes; in JSON the list of their numbers.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<Id>", from = "Vec<Id>")]
 pub struct Members(u32);
 
 impl Members {
+    /// Every node that there can be.
+    pub const ALL: Members = Members(u32::MAX);
+
     /// The nodes 0 to `count` - 1.
     pub fn first(count: usize) -> Members {
         (0..count).map(|id| Id(id as u8)).collect()
@@ -48,6 +73,12 @@ impl Members {
     #[must_use]
     pub fn and(self, others: Members) -> Members {
         Members(self.0 | others.0)
+    }
+
+    /// Those of them that are among the others.
+    #[must_use]
+    pub fn among(self, others: Members) -> Members {
+        Members(self.0 & others.0)
     }
 
     /// They without those.

@@ -35,11 +35,17 @@
 //! target is recorded. With [`Commit::All`] that is how a lost member is ejected, and how it is let in again once it has
 //! everything.
 //!
+//! **Why a set can be migrated while it serves.** The record says in which of two [homes](Home) the set is to stand. The
+//! target is then the copies of that home, all at once: it is a change of members like any other. The primary stays where
+//! it is until the new members are recorded, though it is none of them, and so counts in no quorum of theirs. Only then
+//! it hands over to one of them, which is the one moment at which nobody serves.
+//!
 //! **Why a restarted primary does no harm.** What it had granted and was granted was in memory. A node is primary of a
 //! term once; after a start it says that it has given up, and is elected anew, perhaps itself.
 //!
 //! **What is broken on purpose.** [`Commit::Async`] acknowledges what only the primary has. Without `fencing` members
-//! take what an older primary sends, and a primary needs no lease.
+//! take what an older primary sends, and a primary needs no lease. What is not `joint` counts new copies before they are
+//! built.
 
 pub mod control;
 pub mod controller;
@@ -53,6 +59,6 @@ pub mod settings;
 mod tests;
 
 pub use control::Control;
-pub use members::{Id, Members};
+pub use members::{Home, Id, Members};
 pub use replica::Replica;
 pub use settings::{Commit, Settings};

@@ -32,6 +32,8 @@ pub(super) struct Primary {
 #[derive(Clone, Copy, Debug, Default)]
 struct Follower {
     next: Next,
+    /// A copy that is new is being built until then, and takes nothing.
+    built: Option<Moment>,
     /// Its journal agrees with ours up to here.
     agreed: u64,
     /// It took everything that there was when it was sent.
@@ -70,13 +72,13 @@ impl Primary {
             leaving: None,
             tickets: 0,
         };
-        primary.adopt(record);
+        primary.adopt(record, now);
         primary.commit(begun);
         primary
     }
 
     /// The ring has a newer record of the same term.
-    pub(super) fn adopt(&mut self, record: Record) {
+    pub(super) fn adopt(&mut self, record: Record, now: Moment) {
         if record.target != self.record.target || record.members != self.record.members {
             self.joint = None;
         }
@@ -84,7 +86,8 @@ impl Primary {
         let copies = record.copies().without(self.me);
         self.followers.retain(|id, _| copies.contains(*id));
         for id in copies.iter() {
-            self.followers.entry(id).or_default();
+            let built = (!record.members.contains(id)).then_some(now + self.settings.seeding);
+            self.followers.entry(id).or_insert(Follower { built, ..Follower::default() });
         }
     }
 
@@ -134,7 +137,7 @@ impl Primary {
         let renewal = |sent: Moment| now >= sent + self.settings.renew_after();
         let (term, committed, last) = (self.record.term, self.committed, store.last());
         let follower = self.followers.get_mut(&to)?;
-        if follower.open.is_some() {
+        if follower.open.is_some() || follower.built.is_some_and(|built| now < built) {
             return None;
         }
         let append = |prev, entries| Shipment::Append(Append { term, committed, prev, entries });

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::members::{Id, Members};
+use super::members::{Home, Id, Members};
 use crate::clock::Moment;
 use crate::system::lab::store::{Entry, Position, Store};
 
@@ -21,12 +21,22 @@ pub struct Record {
     pub target: Option<Members>,
     /// When a user ordered a failover last: at most one is granted in a while.
     pub ordered: Option<Moment>,
+    /// Where copies and primary are to stand.
+    pub home: Home,
 }
 
 impl Record {
     /// The record at the first start of all: node 0 is primary of the first `copies` nodes.
     pub fn first(copies: usize) -> Record {
-        Record { version: 1, term: 1, primary: Id(0), members: Members::first(copies), target: None, ordered: None }
+        Record {
+            version: 1,
+            term: 1,
+            primary: Id(0),
+            members: Members::first(copies),
+            target: None,
+            ordered: None,
+            home: Home::First,
+        }
     }
 
     /// Everybody whom the primary keeps up to date.

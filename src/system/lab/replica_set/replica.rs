@@ -382,7 +382,7 @@ impl Replica {
             self.duty = Duty::Member;
         }
         match &mut self.duty {
-            Duty::Primary(primary) => primary.adopt(record),
+            Duty::Primary(primary) => primary.adopt(record, now),
             Duty::Member if record.primary == self.me && self.disk.started < record.term => {
                 self.disk.started = record.term;
                 self.duty = Duty::Promoting {

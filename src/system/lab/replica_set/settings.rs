@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::members::Members;
+use super::members::{Home, Members};
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +56,25 @@ pub struct Settings {
     pub copies: usize,
     /// Without spares the set shrinks to no fewer members than this.
     pub least: usize,
+    /// The nodes that can hold copies, by [`Home`]: while it stands in one, the set uses none of the other.
+    pub homes: [Members; 2],
+    /// How long a copy takes to be built elsewhere, before what its data really take.
+    pub seeding: Duration,
+    /// Whether a new copy is built before it counts. Off is broken on purpose.
+    pub joint: bool,
 }
 
 impl Settings {
+    /// [`homes`](Self::homes) of a set that stands where it stands.
+    pub fn one_home() -> [Members; 2] {
+        [Members::ALL, Members::default()]
+    }
+
+    /// The nodes of a home.
+    pub fn home(&self, home: Home) -> Members {
+        self.homes[home as usize]
+    }
+
     /// Silence for so long makes a node suspect.
     pub fn detect_after(&self) -> Duration {
         self.heartbeat * self.misses
@@ -101,6 +117,9 @@ impl Settings {
             failover_limit: Duration::from_secs(1),
             copies: 4,
             least: 2,
+            homes: Settings::one_home(),
+            seeding: Duration::ZERO,
+            joint: true,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Outcome {
     pub(super) failovers: usize,
     pub(super) moves: usize,
     pub(super) rebuilds: usize,
+    pub(super) migrations: usize,
     pub(super) serves_at_the_end: bool,
 }
 

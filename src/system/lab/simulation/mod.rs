@@ -21,7 +21,7 @@ mod world;
 use ledger::Outcome;
 use world::{World, ms};
 
-use super::replica_set::{Commit, Settings};
+use super::replica_set::{Commit, Members, Settings};
 
 /// Runs each seed; `SEED=n` runs that one alone, and tells what happens.
 fn simulate(world: impl Fn(u64) -> World, seeds: std::ops::Range<u64>) -> Vec<(u64, Outcome)> {
@@ -41,7 +41,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 /// Nothing is broken in any run, the lab serves again and has acknowledged something; so often was somebody else chosen
 /// to serve, and so often were the members changed.
-fn holds(world: impl Fn(u64) -> World, seeds: std::ops::Range<u64>, least: usize) {
+fn holds(world: impl Fn(u64) -> World, seeds: std::ops::Range<u64>, least: usize) -> Vec<Outcome> {
     let (mut changes, mut rebuilds) = (0, 0);
     let outcomes = simulate(world, seeds);
     for (seed, outcome) in &outcomes {
@@ -53,6 +53,7 @@ fn holds(world: impl Fn(u64) -> World, seeds: std::ops::Range<u64>, least: usize
     }
     let worth = |count: usize| outcomes.len() == 1 || count > outcomes.len();
     assert!(worth(changes) && worth(rebuilds), "hardly any faults: {changes} failovers, {rebuilds} rebuilds");
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 /// The seeds among the first 200 in which something is broken.
@@ -95,6 +96,31 @@ mod set {
     #[test]
     fn a_lack_of_fencing_is_found_out_within_200_seeds() {
         let found = found(of(Commit::Quorum, false));
+        assert!(found.len() > 20, "only {found:?}");
+    }
+
+    /// It has a second home, and is ordered from one to the other over and over.
+    fn migrating(commit: Commit, joint: bool) -> impl Fn(u64) -> World {
+        let least = if commit == Commit::All { 1 } else { 2 };
+        let homes = [Members::default(), Members::ALL];
+        let (seeding, rebuild_after) = (ms(80), ms(50));
+        let settings = Settings { commit, homes, seeding, rebuild_after, least, joint, ..Settings::for_tests() };
+        move |seed| World::of_a_set(settings, seed)
+    }
+
+    #[test]
+    fn a_set_that_is_migrated_meanwhile_loses_nothing_either() {
+        let seeds = 0..seeds().end / 2;
+        for commit in [Commit::Quorum, Commit::All] {
+            let outcomes = holds(migrating(commit, true), seeds.clone(), 50);
+            let migrations: usize = outcomes.iter().map(|outcome| outcome.migrations).sum();
+            assert!(outcomes.len() == 1 || migrations > outcomes.len() / 2, "only {migrations} migrations");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_counts_before_it_is_built_is_found_out_within_200_seeds() {
+        let found = found(migrating(Commit::Quorum, false));
         assert!(found.len() > 20, "only {found:?}");
     }
 

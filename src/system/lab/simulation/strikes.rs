@@ -3,7 +3,7 @@
 use super::engines;
 use super::world::{CONTROLS, Event, Number, World, ms};
 use crate::system::lab::replica_set::protocol::Departure;
-use crate::system::lab::replica_set::{Control, Id, Replica};
+use crate::system::lab::replica_set::{Control, Home, Id, Replica};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
@@ -104,6 +104,23 @@ impl World {
             }
         }
         self.tell(|| format!("ordered {how:?}"));
+    }
+
+    /// A user orders the set to one of its homes; a refusal changes nothing.
+    pub(super) fn migrate(&mut self) {
+        if !self.network.rages() {
+            return;
+        }
+        let to = if self.network.dice.chance(0.5) { Home::First } else { Home::Second };
+        for control in 0..CONTROLS {
+            self.decide(control, |control, now| {
+                let _ = control.migrate(to, now);
+                Vec::new()
+            });
+        }
+        self.tell(|| format!("ordered to its {to:?} home"));
+        let next = ms(100 + self.network.dice.below(400));
+        self.network.after(next, Event::Migrate);
     }
 
     fn inject(&mut self, fault: Fault) {

@@ -16,7 +16,7 @@ use crate::system::lab::replica_set::controller::Happening;
 use crate::system::lab::replica_set::protocol::{Beat, Heartbeat, Record, Shipment, Shipped, Ticket};
 use crate::system::lab::replica_set::replica::{Disk, Intent};
 use crate::system::lab::replica_set::ring::{Answer, Ask, RingDisk};
-use crate::system::lab::replica_set::{Control, Id, Replica, Settings};
+use crate::system::lab::replica_set::{Control, Id, Members, Replica, Settings};
 use crate::system::lab::store::Change;
 
 pub(super) const CONTROLS: usize = 3;
@@ -63,6 +63,7 @@ pub(super) enum Event {
     Tick,
     ClientAsks,
     Strike,
+    Migrate,
     Heal(Fault),
 }
 
@@ -104,14 +105,25 @@ fn id(number: Number) -> Id {
 }
 
 impl World {
-    /// A set of two to four copies with up to two spares.
+    /// A set of two to four copies with up to two spares; where there is a second home, with as many nodes there, to which
+    /// it is ordered over and over.
     pub(super) fn of_a_set(mut settings: Settings, seed: u64) -> World {
         let mut dice = Seed(seed).stream("replica set");
         settings.copies = 2 + dice.below(3) as usize;
-        let nodes = settings.copies + dice.below(3) as usize;
+        let mut nodes = settings.copies + dice.below(3) as usize;
+        let migrates = !settings.homes[1].is_empty();
+        if migrates {
+            let here = Members::first(nodes);
+            nodes += settings.copies + dice.below(2) as usize;
+            settings.homes = [here, Members::first(nodes).except(here)];
+        }
         let times =
             Times { faults_end: Moment::from_millis(3_500), past_ends: at_5_s(), end: Moment::from_millis(6_000) };
-        World::new(settings, nodes, None, times, Network::new(nodes + CONTROLS, times, dice))
+        let mut world = World::new(settings, nodes, None, times, Network::new(nodes + CONTROLS, times, dice));
+        if migrates {
+            world.network.after(ms(600), Event::Migrate);
+        }
+        world
     }
 
     /// An engine on one of three compute nodes, over three copies.
@@ -219,6 +231,7 @@ impl World {
             }
             Event::ClientAsks => self.clients(),
             Event::Strike => self.strike(),
+            Event::Migrate => self.migrate(),
             Event::Heal(fault) => self.heal(fault),
         }
     }
@@ -385,6 +398,7 @@ impl World {
             match (happening, record) {
                 (Happening::Decided(_), _) => outcome.failovers += 1,
                 (Happening::Rebuilt(_), _) => outcome.rebuilds += 1,
+                (Happening::Migrated(_), _) => outcome.migrations += 1,
                 (Happening::Redirected(primary), Some(record))
                     if self.route.is_none_or(|(_, term)| term <= record.term) =>
                 {

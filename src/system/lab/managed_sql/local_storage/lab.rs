@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::params::{cast, settings};
 use super::{NAME, READERS};
-use crate::plan::{Failover, LabDescription, Order};
+use crate::plan::{Failover, LabDescription, Order, Redundancy};
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::Cast;
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
@@ -98,6 +98,15 @@ impl LocalStorage {
             }
         }
     }
+
+    /// Moves the set to nodes that stand as a redundancy wants them.
+    fn migrate(&self, to: Redundancy) -> Result<String, Refused> {
+        if self.crew.busy() {
+            return Err(Refused::never("maintenance is under way"));
+        }
+        self.leader(|control| control.migrate(to))??;
+        Ok(format!("the set is migrated to {} redundancy", to.name()))
+    }
 }
 
 impl Lab for LocalStorage {
@@ -127,10 +136,17 @@ impl Lab for LocalStorage {
         match order {
             Order::Failover(kind) => self.fail_over(kind),
             Order::Maintenance => self.crew.begin(),
+            Order::Migrate(to) => self.migrate(to),
+            other => Err(Refused::unknown(NAME, other)),
         }
     }
 
     fn done(&self, order: Order) -> bool {
-        self.ready() && (order != Order::Maintenance || !self.crew.busy())
+        let carried_out = match order {
+            Order::Maintenance => !self.crew.busy(),
+            Order::Migrate(_) => self.leader(ControlNode::stands) == Ok(true),
+            _ => true,
+        };
+        carried_out && self.ready()
     }
 }

@@ -14,8 +14,8 @@ pub mod params;
 
 use std::sync::Arc;
 
-use crate::plan::{Failover, LabDescription, LabError, Order};
-use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, surround};
+use crate::plan::{LabDescription, LabError};
+use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, orders, surround};
 use crate::system::lab::params::Resolved;
 use crate::system::lab::{LabKind, Layout};
 
@@ -50,7 +50,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
             _ if id < cast.copies => "secondary",
             _ => "spare",
         };
-        add(&mut layout, &cast, name, id, role);
+        add(&mut layout, &cast, name, role);
     }
     surround(&mut layout, &cast);
     add_address(&mut layout, READERS, READERS);
@@ -59,7 +59,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: [GATEWAY, READERS].map(str::to_owned).into_iter().chain(cast.nodes.iter().cloned()).collect(),
         serving: vec![cast.nodes[0].clone()],
-        orders: Failover::ALL.map(Order::Failover).into_iter().chain([Order::Maintenance]).collect(),
+        orders: orders(&cast),
         ..layout.describe()
     })
 }

@@ -2,8 +2,8 @@
 
 use crate::system::lab::managed_sql::cast::{Cast, names};
 use crate::system::lab::managed_sql::params::{
-    DRAIN, ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, UPGRADE, ZONES, fencing, misses,
-    promotion, scaled, zone_latency,
+    COPY_TIME, DRAIN, ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, MIGRATION, REDUNDANCY, SPREAD, TIME_SCALE, UPGRADE,
+    ZONES, fencing, misses, other_home, promotion, scaled, zone_latency,
 };
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
 use crate::system::lab::replica_set::{Commit, Settings};
@@ -11,6 +11,8 @@ use crate::system::lab::replica_set::{Commit, Settings};
 /// Every parameter with its default and range.
 pub const PARAMS: &[Param] = &[
     REDUNDANCY,
+    MIGRATION,
+    COPY_TIME,
     ZONES,
     SPREAD,
     zone_latency("What a message of replication takes longer from one zone to another; modelled by the nodes."),
@@ -83,12 +85,15 @@ pub(super) fn settings(params: &Resolved<'_>) -> Settings {
         failover_limit: scaled(params, "failover_limit"),
         copies: params.count("secondaries") as usize + 1,
         least: params.count("least_copies") as usize,
+        homes: cast(params).homes(),
+        seeding: scaled(params, "copy_time"),
+        joint: params.word("migration") != "hasty",
     }
 }
 
 /// Who takes part in it.
 pub(super) fn cast(params: &Resolved<'_>) -> Cast {
-    let copies = params.count("secondaries") + 1;
-    let nodes = [names("node", copies), names("spare", params.count("spares"))].concat();
-    Cast::new(nodes, copies as usize, Vec::new(), params)
+    let (copies, spares) = (params.count("secondaries") + 1, params.count("spares"));
+    let here = [names("node", copies), names("spare", spares)].concat();
+    Cast::new([here, other_home(params, "node", copies + spares)], copies as usize, Default::default(), params)
 }

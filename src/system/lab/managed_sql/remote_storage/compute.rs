@@ -143,7 +143,7 @@ impl Compute {
         if touch == Touch::Cold {
             sleep(self.page_read).await;
         }
-        let way = self.cast.delay(self.me, self.storage.load(Ordering::Relaxed));
+        let way = self.cast.delay(self.name(), &self.cast.nodes[self.storage.load(Ordering::Relaxed)]);
         if !way.is_zero() {
             sleep(way).await;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::NAME;
 use super::compute::ComputeBody;
 use super::params::{cast, engine, settings};
-use crate::plan::{Failover, LabDescription, Order};
+use crate::plan::{Failover, LabDescription, Order, Redundancy};
 use crate::system::lab::gateway::{Front, FrontBody, RouterBody};
 use crate::system::lab::managed_sql::cast::{Cast, STORAGE};
 use crate::system::lab::managed_sql::control::{ControlBody, ControlNode};
@@ -13,10 +13,10 @@ use crate::system::lab::managed_sql::crew::Crew;
 use crate::system::lab::managed_sql::layout::GATEWAY;
 use crate::system::lab::managed_sql::node::{Kind, NodeBody, Service};
 use crate::system::lab::params::Resolved;
-use crate::system::lab::replica_set::Id;
 use crate::system::lab::replica_set::protocol::{Departure, Record};
 use crate::system::lab::replica_set::replica::Disk;
 use crate::system::lab::replica_set::ring::RingDisk;
+use crate::system::lab::replica_set::{Home, Id};
 use crate::system::lab::{Body, Fleet, Lab, Live, Refused};
 use crate::system::{NodeAct, SystemError, Teller};
 
@@ -59,7 +59,7 @@ impl RemoteStorage {
                     cast: Arc::clone(&cast),
                     settings: engine(&params),
                     page_read: params.time("page_read"),
-                    room: me == 0 || params.on("room"),
+                    room: me == 0 || params.on("room") || cast.computes_in(Home::Second).contains(Id(me as u8)),
                     incarnation: 0,
                     live: Live::default(),
                 });
@@ -116,6 +116,15 @@ impl RemoteStorage {
             }
         }
     }
+
+    /// Moves copies and engine to nodes that stand as a redundancy wants them.
+    fn migrate(&self, to: Redundancy) -> Result<String, Refused> {
+        if self.crew.busy() {
+            return Err(Refused::never("maintenance is under way"));
+        }
+        self.leader(|control| control.migrate(to))??;
+        Ok(format!("engine and storage are migrated to {} redundancy", to.name()))
+    }
 }
 
 impl Lab for RemoteStorage {
@@ -145,10 +154,17 @@ impl Lab for RemoteStorage {
         match order {
             Order::Failover(kind) => self.fail_over(kind),
             Order::Maintenance => self.crew.begin(),
+            Order::Migrate(to) => self.migrate(to),
+            other => Err(Refused::unknown(NAME, other)),
         }
     }
 
     fn done(&self, order: Order) -> bool {
-        self.ready() && (order != Order::Maintenance || !self.crew.busy())
+        let carried_out = match order {
+            Order::Maintenance => !self.crew.busy(),
+            Order::Migrate(_) => self.leader(ControlNode::stands) == Ok(true),
+            _ => true,
+        };
+        carried_out && self.ready()
     }
 }

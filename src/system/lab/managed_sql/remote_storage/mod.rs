@@ -16,9 +16,9 @@ pub mod params;
 
 use std::sync::Arc;
 
-use crate::plan::{Failover, LabDescription, LabError, Order};
+use crate::plan::{LabDescription, LabError};
 use crate::system::lab::managed_sql::cast::STORAGE;
-use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, surround};
+use crate::system::lab::managed_sql::layout::{GATEWAY, add, add_address, add_gateway, orders, surround};
 use crate::system::lab::params::Resolved;
 use crate::system::lab::{LabKind, Layout};
 
@@ -45,10 +45,11 @@ pub const LAB: LabKind = LabKind {
 fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     let (cast, mut layout) = (cast(params), Layout::default());
     for (index, name) in cast.nodes.iter().enumerate() {
-        add(&mut layout, &cast, name, index, "storage");
+        // Those of the other home hold no copy that counts.
+        add(&mut layout, &cast, name, if index < cast.copies { "storage" } else { "ejected" });
     }
     for (index, name) in cast.computes.iter().enumerate() {
-        add(&mut layout, &cast, name, index, if index == 0 { "engine" } else { "spare" });
+        add(&mut layout, &cast, name, if index == 0 { "engine" } else { "spare" });
     }
     surround(&mut layout, &cast);
     add_address(&mut layout, STORAGE, "router");
@@ -60,7 +61,7 @@ fn describe(params: &Resolved<'_>) -> Result<LabDescription, Vec<LabError>> {
     Ok(LabDescription {
         entries: std::iter::once(GATEWAY.to_owned()).chain(cast.computes.iter().cloned()).collect(),
         serving: vec![cast.computes[0].clone()],
-        orders: Failover::ALL.map(Order::Failover).into_iter().chain([Order::Maintenance]).collect(),
+        orders: orders(&cast),
         ..layout.describe()
     })
 }

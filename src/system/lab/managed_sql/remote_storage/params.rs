@@ -3,8 +3,8 @@
 use crate::system::lab::compute::engine::EngineSettings;
 use crate::system::lab::managed_sql::cast::{Cast, names};
 use crate::system::lab::managed_sql::params::{
-    DRAIN, ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, REDUNDANCY, SPREAD, TIME_SCALE, UPGRADE, ZONES, fencing, misses,
-    promotion, scaled, zone_latency,
+    COPY_TIME, DRAIN, ENGINE_START, FAILOVER_LIMIT, HEARTBEAT, MIGRATION, REDUNDANCY, SPREAD, TIME_SCALE, UPGRADE,
+    ZONES, fencing, misses, other_home, promotion, scaled, zone_latency,
 };
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
 use crate::system::lab::replica_set::{Commit, Settings};
@@ -15,6 +15,8 @@ pub(super) const COPIES: u64 = 3;
 /// Every parameter with its default and range.
 pub const PARAMS: &[Param] = &[
     REDUNDANCY,
+    MIGRATION,
+    COPY_TIME,
     ZONES,
     SPREAD,
     zone_latency(
@@ -72,6 +74,9 @@ pub(super) fn settings(params: &Resolved<'_>) -> Settings {
         failover_limit: scaled(params, "failover_limit"),
         copies: COPIES as usize,
         least: 1,
+        homes: cast(params).homes(),
+        seeding: scaled(params, "copy_time"),
+        joint: params.word("migration") != "hasty",
     }
 }
 
@@ -86,6 +91,6 @@ pub(super) fn engine(params: &Resolved<'_>) -> EngineSettings {
 
 /// Who takes part in it.
 pub(super) fn cast(params: &Resolved<'_>) -> Cast {
-    let computes = names("compute", params.count("computes"));
-    Cast::new(names("storage", COPIES), COPIES as usize, computes, params)
+    let home = |kind: &str, count| [names(kind, count), other_home(params, kind, count)];
+    Cast::new(home("storage", COPIES), COPIES as usize, home("compute", params.count("computes")), params)
 }
