@@ -83,6 +83,23 @@ fn managed_sql_read_scale_out() {
 }
 
 #[test]
+fn managed_sql_migration() {
+    let ran = holds(|| Case::experiment("experiments/managed-sql/migration.yaml"));
+    ran.says("it has zone redundancy from now on").says("it has local redundancy from now on");
+}
+
+#[test]
+fn managed_sql_remote_migration() {
+    holds(|| Case::experiment("experiments/managed-sql/remote-migration.yaml"));
+}
+
+#[test]
+fn managed_sql_ways_out() {
+    let ran = holds(|| Case::experiment("experiments/managed-sql/ways-out.yaml"));
+    ran.says("west takes over with what it has").says("nothing was prepared").says("old when it was ordered");
+}
+
+#[test]
 fn managed_sql_failovers() {
     holds(|| Case::experiment("experiments/managed-sql/failovers.yaml"));
 }

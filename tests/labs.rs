@@ -191,3 +191,97 @@ fn storage_that_does_not_wait_for_its_copies_loses_writes() {
         Case::text(&remote_storage(&params, faults, &expect)).run().exits(0);
     }
 }
+
+/// C10: what is so already, what is under way, and what would come in between is refused; the migration goes on.
+#[test]
+fn a_migration_is_refused_while_one_runs_and_to_what_is_so_already() {
+    let faults =
+        "{ move: { migrate: zone }, back: { at: 400ms, migrate: local }, drill: { at: 600ms, failover: simulated },
+        same: { after: move.healed + 300ms, migrate: zone } }";
+    for lab in [local_storage, remote_storage] {
+        let expect = "expect: [ orders.success_rate == 100%, orders.lost == 0 ]";
+        let ran = Case::text(&lab("migration: on, copy_time: 90s", faults, expect)).run().exits(5);
+        let ran = ran.says("it has zone redundancy from now on");
+        let faults = ran.report()["runs"][0]["faults"].clone();
+        for (fault, said) in [
+            ("move", "migrated to zone redundancy"),
+            ("back", "refused: a migration is going on"),
+            ("drill", "refused: a migration is going on"),
+            ("same", "refused: it is so already"),
+        ] {
+            assert!(faults[fault].to_string().contains(said), "{fault}: {:#}", faults[fault]);
+        }
+    }
+}
+
+/// C10: without nodes that stand ready, `check` knows that it cannot be asked.
+#[test]
+fn a_set_without_a_second_home_cannot_be_migrated() {
+    let ran = Case::text(&local_storage("", "{ move: { migrate: zone } }", "")).run();
+    ran.exits(2).says("cannot be ordered to do a migration");
+}
+
+/// C10, broken on purpose: copies that count before they are built have nothing when the primary moves to them.
+#[test]
+fn a_hasty_migration_loses_what_was_acknowledged() {
+    let params = "migration: hasty, copy_time: 1m, secondaries: 2, spares: 0";
+    let set = local_storage(params, "{ move: { migrate: zone } }", "expect: [ orders.lost == 0 ]");
+    fails(|| Case::text(&set)).says("✘ orders.lost");
+}
+
+/// Two instances in a group, with users who ask for the name again and others who never do.
+fn group(params: &str, faults: &str, expect: &str) -> String {
+    format!(
+        "
+name: group
+hypothesis: The group keeps its promises.
+system: {{ lab: {{ managed-sql/failover-group: {{ ttl: 30s, {params} }} }} }}
+workloads:
+  customers:
+    to: sql.lab.test
+    client: {{ http: {{ resolve: ttl }} }}
+    arrival: {{ constant: 150/s }}
+    operation: {{ insert: {{}} }}
+    attempt_timeout: 250ms
+    deadline: 250ms
+  stragglers:
+    to: sql.lab.test
+    client: {{ http: {{ resolve: once }} }}
+    arrival: {{ constant: 20/s }}
+    operation: {{ echo: {{}} }}
+    attempt_timeout: 250ms
+    deadline: 250ms
+phases: {{ warmup: 300ms, baseline: 2s, recovery: 2s }}
+faults: {faults}
+expect: [ {expect} ]
+"
+    )
+}
+
+/// The zone of the first instance is lost and comes back; meanwhile the second one takes over.
+const LOST: &str = "{ outage: { for: 3s, zone_down: { zone: east-1 } }, call: { at: 300ms, failover_group: forced } }";
+
+/// C14, broken on purpose: a listener that never follows leads users to where nobody serves them any more.
+#[test]
+fn a_listener_that_does_not_follow_its_group_leads_nowhere() {
+    let set = group("listener: stays", LOST, "customers.success_rate during recovery >= 99%");
+    fails(|| Case::text(&set)).says("✘ customers.success_rate during recovery");
+}
+
+/// C14, broken on purpose: an instance that was replaced goes on taking writes when its zone is back.
+#[test]
+fn two_instances_take_writes_where_the_replaced_one_is_not_fenced() {
+    let set = group("fencing: off", LOST, "stragglers.success_rate during recovery < 1%");
+    fails(|| Case::text(&set)).says("✘ stragglers.success_rate during recovery");
+}
+
+/// C14: with both instances there, the group moves there and back without a loss; what was not prepared cannot be ordered.
+#[test]
+fn a_planned_failover_of_a_group_loses_nothing() {
+    let faults =
+        "{ drill: { failover_group: planned }, back: { after: drill.healed + 1500ms, failover_group: planned } }";
+    let set = group("", faults, "customers.lost == 0, customers.success_rate during recovery >= 99%");
+    Case::text(&set).run().exits(0).says("east handed over to west").says("west handed over to east");
+    let set = group("recovery: restore", "{ drill: { failover_group: forced } }", "");
+    Case::text(&set).run().exits(2).says("cannot be ordered to do a failover of a group");
+}

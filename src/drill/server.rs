@@ -79,7 +79,7 @@ fn not_so() -> Response<Bytes> {
 fn nothing() -> Response<Bytes> {
     text(
         StatusCode::NOT_FOUND,
-        "nothing is here; GET / or /status.json, POST /nodes/NAME/kill, pause, stop, restart, cut or heal, POST /failover/KIND or /maintenance\n",
+        "nothing is here; GET / or /status.json, POST /nodes/NAME/kill, pause, stop, restart, cut or heal, POST /ORDER as the lab lists them\n",
     )
 }
 

@@ -12,8 +12,13 @@ use crate::plan::{LabCatalogue, LabDescription, LabError};
 use crate::system::{SystemError, Teller};
 
 /// The labs of this binary, in the order of the documentation.
-pub const LABS: &[LabKind] =
-    &[primary_standby::LAB, managed_sql::local_storage::LAB, managed_sql::remote_storage::LAB, regions::LAB];
+pub const LABS: &[LabKind] = &[
+    primary_standby::LAB,
+    managed_sql::local_storage::LAB,
+    managed_sql::remote_storage::LAB,
+    managed_sql::failover_group::LAB,
+    regions::LAB,
+];
 
 /// Makes a lab of its description.
 pub type Bind = fn(&LabDescription, Teller) -> Result<Arc<dyn Lab>, SystemError>;

@@ -3,6 +3,7 @@
 pub mod cast;
 pub mod control;
 pub mod crew;
+pub mod failover_group;
 pub mod layout;
 pub mod local_storage;
 pub mod maintenance;

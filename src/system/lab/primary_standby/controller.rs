@@ -30,6 +30,8 @@ pub struct Controller {
     route: Option<Side>,
     /// When the primary was told to hand over; or when this gateway started with a record that says so.
     yields_since: Moment,
+    /// When the standby was ordered to take over with what it has.
+    forced: Option<Moment>,
 }
 
 /// What the gateway knows of one node.
@@ -65,7 +67,7 @@ impl Controller {
     /// A gateway that starts with the record on its disk; it gives every node its full time.
     pub fn new(settings: Settings, config: Config, now: Moment) -> Controller {
         let watched = Watched { detector: Detector::new(settings.detect_after(), now), echo: None };
-        Controller { settings, config, watched: [watched; 2], route: None, yields_since: now }
+        Controller { settings, config, watched: [watched; 2], route: None, yields_since: now, forced: None }
     }
 
     /// The record; who acts writes it to disk before anything that follows from it is sent.
@@ -81,7 +83,9 @@ impl Controller {
 
     /// What to say to a node.
     pub fn heartbeat(&self, to: Side) -> Heartbeat {
-        Heartbeat { config: self.config, echo: self.watched[to as usize].echo }
+        // A primary that is to be replaced hears nothing that would renew its lease.
+        let ends = self.forced.is_some() && to == self.config.primary;
+        Heartbeat { config: self.config, echo: self.watched[to as usize].echo.filter(|_| !ends) }
     }
 
     /// Whether a change is awaited from this node, so that it is asked more often than each heartbeat.
@@ -108,6 +112,24 @@ impl Controller {
         Ok(vec![Happening::Yields(primary)])
     }
 
+    /// Makes the standby primary with what it has, once no lease of the primary can be in force; the reason where that
+    /// cannot be.
+    pub fn force(&mut self, now: Moment) -> Result<Vec<Happening>, &'static str> {
+        if self.config.yields || self.forced.is_some() {
+            return Err("a failover is under way");
+        }
+        if self.watched[self.config.primary.peer() as usize].detector.suspect() {
+            return Err("the other one is not well");
+        }
+        (self.forced, self.route) = (Some(now), None);
+        Ok(Vec::new())
+    }
+
+    /// Whether an order is being carried out.
+    pub fn busy(&self) -> bool {
+        self.config.yields || self.forced.is_some() || self.route.is_none()
+    }
+
     /// A node answered.
     pub fn heard(&mut self, from: Side, beat: Beat, now: Moment) -> Vec<Happening> {
         let watched = &mut self.watched[from as usize];
@@ -123,7 +145,7 @@ impl Controller {
         // It said so under this very version, so it takes nothing any more: there is no lease to wait for.
         if self.config.yields && beat.version == self.config.version && !beat.serving && beat.drained {
             happenings.push(self.promote());
-        } else if beat.serving && !self.config.yields && self.route != Some(from) {
+        } else if beat.serving && !self.config.yields && self.forced.is_none() && self.route != Some(from) {
             self.route = Some(from);
             happenings.push(Happening::Redirected(from));
         }
@@ -175,7 +197,7 @@ impl Controller {
             standby_in_sync: false,
             yields: false,
         };
-        self.route = None;
+        (self.route, self.forced) = (None, None);
         Happening::Decided(standby)
     }
 
@@ -212,10 +234,93 @@ impl Controller {
     fn promotion_due(&self) -> Option<Moment> {
         let primary = &self.watched[self.config.primary as usize].detector;
         let standby = &self.watched[self.config.primary.peer() as usize].detector;
-        let fit = primary.suspect() && !standby.suspect() && self.config.standby_in_sync;
+        let lost = self.settings.automatic && primary.suspect() && self.config.standby_in_sync;
+        let fit = (lost || self.forced.is_some()) && !standby.suspect();
+        // A lease counts from what the primary was told that we had heard.
+        let from = self.forced.map_or(primary.last_heard(), |at| at.min(primary.last_heard()));
         fit.then(|| match self.settings.fencing {
-            true => primary.last_heard() + self.settings.lease(),
-            false => primary.last_heard(),
+            true => from + self.settings.lease(),
+            false => from,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const fn at(ms: u64) -> Moment {
+        Moment::from_millis(ms)
+    }
+
+    /// Nothing is decided without an order; a lease lasts 400 ms.
+    fn controller() -> Controller {
+        let settings = Settings {
+            commit: Commit::Async,
+            heartbeat: Duration::from_millis(100),
+            misses: 3,
+            promotion: Duration::ZERO,
+            fencing: true,
+            ship_every: Duration::ZERO,
+            service_time: Duration::ZERO,
+            names: ["a", "b"],
+            automatic: false,
+            ships: true,
+            stubborn: false,
+        };
+        let mut controller = Controller::new(settings, Controller::FIRST, at(0));
+        hear(&mut controller, &Side::BOTH, 10);
+        controller
+    }
+
+    fn hear(controller: &mut Controller, sides: &[Side], ms: u64) {
+        for side in sides {
+            let beat = Beat {
+                stamp: Stamp { boot: 1, at: at(ms) },
+                term: 1,
+                version: 1,
+                serving: *side == Side::A,
+                joined: false,
+                stalled: false,
+                drained: false,
+            };
+            controller.heard(*side, beat, at(ms));
+        }
+    }
+
+    #[test]
+    fn a_lost_primary_is_replaced_by_order_alone_and_after_its_lease() {
+        let mut controller = controller();
+        hear(&mut controller, &[Side::B], 300);
+        assert_eq!(controller.tick(at(310)), [Happening::Detected(Side::A)]);
+        hear(&mut controller, &[Side::B], 450);
+        assert_eq!(controller.tick(at(500)), [], "nobody ordered it");
+        assert_eq!(controller.force(at(500)), Ok(Vec::new()));
+        assert_eq!(controller.force(at(501)), Err("a failover is under way"));
+        assert_eq!(controller.tick(at(502)), [Happening::Decided(Side::B)], "its last lease ended at 410");
+        assert_eq!((controller.config().primary, controller.config().term), (Side::B, 2));
+    }
+
+    #[test]
+    fn a_primary_that_is_well_is_replaced_once_the_lease_that_it_had_at_the_order_has_ended() {
+        let mut controller = controller();
+        controller.force(at(100)).unwrap();
+        assert_eq!(controller.heartbeat(Side::A).echo, None, "nothing renews it");
+        assert!(controller.heartbeat(Side::B).echo.is_some());
+        hear(&mut controller, &Side::BOTH, 300);
+        assert_eq!((controller.route(), controller.tick(at(499))), (None, vec![]));
+        assert_eq!(controller.tick(at(500)), [Happening::Decided(Side::B)]);
+        assert!(controller.heartbeat(Side::A).echo.is_some(), "it is to hear that it was replaced");
+    }
+
+    #[test]
+    fn nobody_takes_over_who_is_not_well() {
+        let mut controller = controller();
+        hear(&mut controller, &[Side::A], 300);
+        controller.tick(at(310));
+        assert_eq!(controller.force(at(320)), Err("the other one is not well"));
+        assert_eq!(controller.route(), Some((Side::A, 1)), "nothing changed");
     }
 }

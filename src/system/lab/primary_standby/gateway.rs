@@ -69,14 +69,20 @@ impl Gateway {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(node = GATEWAY, %error, "cannot listen"),
         };
-        // Heartbeats have a connection of their own: no request stands before them.
-        let clients = || upstreams.map(|address| Client::new(address, inside.sockets.clone()));
-        let [ask_a, ask_b] = clients();
-        let traffic = Arc::new(clients());
+        let traffic = Arc::new(upstreams.map(|address| Client::new(address, inside.sockets.clone())));
         let gateway = Arc::clone(&self);
         let handler = move |request| Arc::clone(&gateway).forward(Arc::clone(&traffic), request);
         tokio::select! {
-            () = serve(listener, inside, handler) => {}
+            () = serve(listener, inside.clone(), handler) => {}
+            () = self.attend(upstreams, &inside) => {}
+        }
+    }
+
+    /// Watches both nodes and decides, without forwarding anything.
+    pub async fn attend(&self, upstreams: [SocketAddr; 2], inside: &Inside) {
+        // Heartbeats have a connection of their own: no request stands before them.
+        let [ask_a, ask_b] = upstreams.map(|address| Client::new(address, inside.sockets.clone()));
+        tokio::select! {
             () = self.watch(Side::A, ask_a) => {}
             () = self.watch(Side::B, ask_b) => {}
             () = self.keep_time() => {}
@@ -112,6 +118,40 @@ impl Gateway {
         begun
     }
 
+    /// Makes the standby primary with what it has; the reason where that cannot be.
+    pub fn force(&self) -> Result<(), &'static str> {
+        let (now, mut begun) = (self.teller.now(), Ok(()));
+        self.decide(|controller| {
+            controller.force(now).unwrap_or_else(|why| {
+                begun = Err(why);
+                Vec::new()
+            })
+        });
+        // The primary is to hear it, and the time until the lease ends runs.
+        self.changed.send_replace(());
+        begun
+    }
+
+    /// Whether an order is being carried out, or nobody serves.
+    pub fn busy(&self) -> bool {
+        self.lock().busy()
+    }
+
+    /// Calls it with whoever serves, each time that it is another.
+    pub async fn follow(&self, mut act: impl FnMut(Side)) {
+        let (mut changed, mut known) = (self.changed.subscribe(), None);
+        loop {
+            let route = self.lock().route().map(|(side, _)| side);
+            if route.is_some() && route != known {
+                known = route;
+                route.into_iter().for_each(&mut act);
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The record as it stands.
     pub fn record(&self) -> Config {
         self.lock().config()
@@ -134,10 +174,10 @@ impl Gateway {
         for happening in happenings {
             let milestone = |milestone, side: Side| What::Milestone {
                 milestone,
-                node: side.name().to_owned(),
+                node: self.settings.name(side).to_owned(),
                 source: "lab".to_owned(),
             };
-            let note = |side: Side, text| What::Note { text: format!("{} {text}", side.name()) };
+            let note = |side: Side, text| What::Note { text: format!("{} {text}", self.settings.name(side)) };
             self.teller.tell_at(
                 now,
                 match happening {
@@ -242,7 +282,7 @@ impl Gateway {
     /// Clients keep their connections to the gateway, so who reconnects to a new primary is the gateway.
     fn tell_reconnected(&self, side: Side, term: u64) {
         if self.reconnected.fetch_max(term, Ordering::Relaxed) < term {
-            let (node, source) = (side.name().to_owned(), "lab".to_owned());
+            let (node, source) = (self.settings.name(side).to_owned(), "lab".to_owned());
             self.teller.tell(What::Milestone { milestone: Milestone::Reconnected, node, source });
         }
     }

@@ -24,7 +24,7 @@ mod sockets;
 use std::sync::Arc;
 
 pub use pair::Pair;
-pub use settings::{PARAMS, Settings};
+pub use settings::{Commit, PARAMS, Settings};
 
 use super::params::Resolved;
 use super::{LabKind, Layout};

@@ -53,16 +53,22 @@ impl Node {
     pub async fn run(self: Arc<Node>, listener: std::net::TcpListener, peer: SocketAddr, inside: Inside) {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
-            Err(error) => return tracing::error!(node = self.me.name(), %error, "cannot listen"),
+            Err(error) => return tracing::error!(node = self.settings.name(self.me), %error, "cannot listen"),
         };
         let peer = Client::new(peer, inside.sockets.clone());
         let node = Arc::clone(&self);
         let handler = move |request| Arc::clone(&node).answer(request);
         tokio::select! {
             () = serve(listener, inside, handler) => {}
-            () = self.ship(peer) => {}
+            () = self.ship(peer), if self.settings.ships => {}
             () = self.keep_time() => {}
         }
+    }
+
+    /// What it has, to be kept elsewhere; only while it serves.
+    pub fn backup(&self) -> Option<Store> {
+        let replica = self.lock();
+        (replica.role(self.teller.now()) == Role::Primary).then(|| replica.store().snapshot())
     }
 
     /// What it is now.
@@ -100,7 +106,7 @@ impl Node {
                 self.tell_role(after.role, incarnation);
             }
             if after.role == Role::Primary && before.role == Role::Promoting {
-                let node = self.me.name().to_owned();
+                let node = self.settings.name(self.me).to_owned();
                 self.teller
                     .tell_at(now, What::Milestone { milestone: Milestone::Promoted, node, source: "lab".into() });
             }
@@ -111,7 +117,7 @@ impl Node {
 
     fn tell_role(&self, role: Role, incarnation: u64) {
         self.teller.tell(What::Node {
-            node: self.me.name().to_owned(),
+            node: self.settings.name(self.me).to_owned(),
             incarnation,
             state: NodeState::Ready.name().to_owned(),
             role: Some(role.name().to_owned()),
@@ -133,7 +139,7 @@ impl Node {
         }
         let meant_for = meant_for(&head.headers);
         let mut answer = kv::answer(&*self, meant_for, &head.method, path, &body).await;
-        stamp(&mut answer, self.me.name(), self.incarnation());
+        stamp(&mut answer, self.settings.name(self.me), self.incarnation());
         answer
     }
 

@@ -18,6 +18,7 @@ use crate::system::{SystemError, Teller};
 /// A running pair.
 #[derive(Debug)]
 pub struct Pair {
+    settings: Settings,
     fleet: Fleet,
     gateway: Live<Gateway>,
 }
@@ -35,7 +36,7 @@ impl Pair {
                 _ => Box::new(GatewayBody { settings, disk: GatewayDisk::default(), live: gateway.clone() }),
             }
         };
-        Ok(Pair { fleet: Fleet::bind(description, body, teller)?, gateway })
+        Ok(Pair { settings, fleet: Fleet::bind(description, body, teller)?, gateway })
     }
 }
 
@@ -70,7 +71,11 @@ impl Lab for Pair {
         loop {
             let now = self.gateway.get().ok_or_else(away)?.record();
             if now.term > before.term {
-                return Ok(format!("{} handed over to {}", before.primary.name(), now.primary.name()));
+                return Ok(format!(
+                    "{} handed over to {}",
+                    self.settings.name(before.primary),
+                    self.settings.name(now.primary)
+                ));
             }
             if !now.yields {
                 return Err(Refused::never("the standby did not get every write in time"));
@@ -93,7 +98,7 @@ struct NodeBody {
 
 impl Body for NodeBody {
     fn launch(&mut self, ground: Ground) -> io::Result<Host> {
-        let peer = ground.hop(self.side.peer().name())?;
+        let peer = ground.hop(self.settings.name(self.side.peer()))?;
         let node = Arc::new(Node::new(self.side, self.settings, std::mem::take(&mut self.disk), ground.teller));
         self.live.set(&node);
         Host::start(&ground.name, move |inside| node.run(ground.listener, peer, inside))

@@ -9,9 +9,9 @@ use crate::system::lab::store::{Entry, Position, Store};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// `node-a`.
+    /// The first primary.
     A,
-    /// `node-b`.
+    /// The first standby.
     B,
 }
 
@@ -24,14 +24,6 @@ impl Side {
         match self {
             Side::A => Side::B,
             Side::B => Side::A,
-        }
-    }
-
-    /// The node's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Side::A => super::NODE_A,
-            Side::B => super::NODE_B,
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Disk {
     pub boot: u64,
     /// Raised at each start and each promotion; clients see it in the place.
     pub incarnation: u64,
+    /// Whether it served as primary when it was heard of last.
+    pub primary: bool,
     /// The data.
     pub store: Store,
 }
@@ -125,7 +127,13 @@ impl Replica {
     pub fn boot(me: Side, settings: Settings, mut disk: Disk) -> Replica {
         disk.boot += 1;
         disk.incarnation += 1;
-        Replica { me, settings, disk, config: None, duty: Duty::Standby, lease: Lease::default(), committed: 0 }
+        let was_primary = disk.primary;
+        let mut replica =
+            Replica { me, settings, disk, config: None, duty: Duty::Standby, lease: Lease::default(), committed: 0 };
+        if settings.stubborn && was_primary {
+            replica.serve();
+        }
+        replica
     }
 
     /// What is left of it after a kill.
@@ -276,12 +284,12 @@ impl Replica {
             Shipment::Install(install) => install.term,
         };
         let (newer, serves) = (term > self.disk.term, !matches!(self.duty, Duty::Standby));
-        if term < self.disk.term || (serves && !newer) {
+        if term < self.disk.term || (serves && (!newer || self.settings.stubborn)) {
             return Shipped::Fenced(self.disk.term);
         }
         if newer {
             self.disk.term = term;
-            self.duty = Duty::Standby;
+            self.stand_by();
         }
         match shipment {
             Shipment::Append(append) => match self.disk.store.follow(term, append.prev, append.entries) {
@@ -329,7 +337,7 @@ impl Replica {
             Some(Shipped::Diverged) => follower.next = Next::Everything,
             Some(Shipped::Fenced(newer)) if self.settings.fencing => {
                 self.disk.term = newer;
-                self.duty = Duty::Standby;
+                self.stand_by();
             }
             // It may have taken them; asking where it is costs one round trip.
             Some(Shipped::Fenced(_)) | None => follower.next = Next::Probe,
@@ -359,12 +367,15 @@ impl Replica {
         if config.version <= self.version() || config.term < self.disk.term {
             return;
         }
+        if self.settings.stubborn && self.disk.primary && config.primary != self.me {
+            return;
+        }
         self.config = Some(config);
         let new_term = config.term > self.disk.term;
         let first_term = self.disk.term == 0;
         self.disk.term = config.term;
         if config.primary != self.me {
-            self.duty = Duty::Standby;
+            self.stand_by();
         } else if let (Duty::Primary(follower), false) = (&mut self.duty, new_term) {
             follower.required = config.standby_in_sync;
             (follower.joined, follower.heard) = (false, false);
@@ -378,12 +389,19 @@ impl Replica {
         }
     }
 
+    /// Is primary no more.
+    fn stand_by(&mut self) {
+        self.duty = Duty::Standby;
+        self.disk.primary = false;
+    }
+
     /// Begins to serve. A promotion is a new incarnation: clients that see it know that they were moved.
     fn serve(&mut self) {
         if matches!(self.duty, Duty::Promoting { .. }) {
             self.disk.incarnation += 1;
         }
         self.committed = 0;
+        self.disk.primary = true;
         self.duty = Duty::Primary(Follower {
             next: Next::Probe,
             agreed: 0,

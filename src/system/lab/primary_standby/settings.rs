@@ -5,6 +5,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::protocol::Side;
+use super::{NODE_A, NODE_B};
 use crate::system::lab::params::{Param, Resolved, ms, seconds};
 
 /// Every parameter with its default and range.
@@ -59,6 +61,14 @@ pub struct Settings {
     pub ship_every: Duration,
     /// See [`PARAMS`].
     pub service_time: Duration,
+    /// What the two nodes are called.
+    pub names: [&'static str; 2],
+    /// Whether a primary that is lost is replaced without anybody's order.
+    pub automatic: bool,
+    /// Whether the primary ships to its standby at all.
+    pub ships: bool,
+    /// Whether a node that was primary goes on as one, after a start as well, whatever it is told. Broken on purpose.
+    pub stubborn: bool,
 }
 
 impl Settings {
@@ -73,7 +83,16 @@ impl Settings {
             fencing: read.on("fencing"),
             ship_every: read.time("ship_every"),
             service_time: read.time("service_time"),
+            names: [NODE_A, NODE_B],
+            automatic: true,
+            ships: true,
+            stubborn: false,
         }
+    }
+
+    /// What a node is called.
+    pub fn name(&self, side: Side) -> &'static str {
+        self.names[side as usize]
     }
 
     /// Silence for so long makes a node suspect.

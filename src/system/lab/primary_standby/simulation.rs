@@ -381,6 +381,10 @@ fn settings(commit: Commit, fencing: bool) -> Settings {
         fencing,
         ship_every: ms(0),
         service_time: ms(0),
+        names: ["a", "b"],
+        automatic: true,
+        ships: true,
+        stubborn: false,
     }
 }
 
