@@ -117,8 +117,9 @@ impl World {
             nodes += settings.copies + dice.below(2) as usize;
             settings.homes = [here, Members::first(nodes).except(here)];
         }
-        let times =
-            Times { faults_end: Moment::from_millis(3_500), past_ends: at_5_s(), end: Moment::from_millis(6_000) };
+        // A migration that messages of the past held up ends with one more hand-over.
+        let end = Moment::from_millis(if migrates { 7_000 } else { 6_000 });
+        let times = Times { faults_end: Moment::from_millis(3_500), past_ends: at_5_s(), end };
         let mut world = World::new(settings, nodes, None, times, Network::new(nodes + CONTROLS, times, dice));
         if migrates {
             world.network.after(ms(600), Event::Migrate);
