@@ -54,6 +54,21 @@ impl Cuts {
         self.0.partition_point(|&cut| cut <= moment)
     }
 
+    /// The stretches of a phase that last at all.
+    pub(crate) fn within(&self, phase: &Phase) -> Vec<Interval> {
+        let mut stretches = Vec::new();
+        for part in &phase.parts {
+            let inner = self.0.iter().filter(|cut| part.start < **cut && **cut < part.end);
+            let mut start = part.start;
+            for &end in inner.chain([&part.end]) {
+                stretches.push(Interval::new(start, end));
+                start = end;
+            }
+        }
+        stretches.retain(|stretch| stretch.length_ns() > 0);
+        stretches
+    }
+
     /// The sum over the stretches of a phase.
     pub(crate) fn sum(&self, tallies: &[Tally], phase: &Phase) -> Tally {
         let mut sum = Tally::default();

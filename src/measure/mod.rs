@@ -7,8 +7,9 @@
 //!                                           └─▶ checking ──▶ consistency          (on a thread of its own)
 //! ```
 //! Attempts are read once and never held as such: an operation is a row of 40 bytes, counts and histograms are
-//! kept for each stretch of time between two borders of phases, and added up for each phase. Where a plan has
-//! several variants, the operations of each phase are kept by slices of time as well, for `compare`.
+//! kept for each stretch of time between two borders of phases, and added up for each phase. Where
+//! one run each of several variants is compared, the operations of the phases in question are kept by slices of time as
+//! well, for `compare`.
 //! Each definition of `docs/measurement.md` has a file of its own.
 
 use std::io;
@@ -43,8 +44,8 @@ pub(crate) mod testing;
 mod tests;
 mod workload;
 
-pub(crate) use compare::Statistic;
 pub use compare::{Difference, Interval};
+pub(crate) use compare::{Draws, Statistic};
 pub use doubts::NO_ATTEMPTS;
 pub use model::*;
 pub use slices::Slices;
@@ -77,9 +78,10 @@ impl Measured {
     pub fn from_run(dir: &Path) -> Result<Measured, MeasureError> {
         let plan = read::plan(dir)?;
         let mut missing = Vec::new();
+        let compared = compare::compared(&plan);
         let mut runs = Vec::new();
         for run in &plan.runs {
-            runs.extend(run::measure(&dir.join(&run.folder), &plan, run, &mut missing)?);
+            runs.extend(run::measure(&dir.join(&run.folder), &plan, run, &compared, &mut missing)?);
         }
         Ok(Measured { plan, runs, missing })
     }
@@ -92,6 +94,6 @@ impl Measured {
     /// Measures one run of a plan as far as it has come, while it goes on; none if nothing was recorded yet.
     pub fn of_one(root: &Path, plan: &Plan, run: &RunPlan) -> Result<Option<MeasuredRun>, MeasureError> {
         // What is missing of a run under way is what has not happened yet.
-        run::measure(&root.join(&run.folder), plan, run, &mut Vec::new())
+        run::measure(&root.join(&run.folder), plan, run, &[], &mut Vec::new())
     }
 }

@@ -3,6 +3,7 @@
 //! All moments count from the run's start; all durations are nanoseconds in JSON, under names that end in `_ns`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -232,10 +233,10 @@ pub struct ClassFigures {
     pub windows: IndexMap<String, Window>,
     /// By fault or group of overlapping faults, in order.
     pub outages: IndexMap<String, Outage>,
-    /// By phase, where the plan has several variants: what comparing them draws from. The attempts say the same, so
-    /// that no report holds it.
+    /// By phase, for those in which this run is compared with one of another variant: what comparing draws from. The
+    /// attempts say the same, so that no report holds it.
     #[serde(skip)]
-    pub slices: IndexMap<String, Slices>,
+    pub slices: IndexMap<String, Arc<Slices>>,
 }
 
 /// Counts and latencies of the operations due in one phase.

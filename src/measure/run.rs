@@ -27,11 +27,13 @@ use crate::plan::{Plan, RunPlan};
 /// Batches of attempts that wait for the checks of consistency.
 const BATCHES_AHEAD: usize = 4;
 
-/// Measures one run. None if it never started; what is missing is named in `missing`, with the run's variant.
+/// Measures one run, with slices of the phases that are `compared`. None if it never started; what is missing is named
+/// in `missing`, with the run's variant.
 pub(super) fn measure(
     dir: &Path,
     plan: &Plan,
     run: &RunPlan,
+    compared: &[String],
     missing: &mut Vec<String>,
 ) -> Result<Option<MeasuredRun>, MeasureError> {
     let mut own = Vec::new();
@@ -42,7 +44,7 @@ pub(super) fn measure(
             own = vec![format!("the run never started, or nothing that it wrote can be read: {why}")];
             None
         }
-        false => Some(of_events(dir, plan, run, &events, &mut own)?),
+        false => Some(of_events(dir, plan, run, compared, &events, &mut own)?),
     };
     let who = match (run.variant_id(), plan.runs.len()) {
         (_, 1) => String::new(),
@@ -57,6 +59,7 @@ fn of_events(
     dir: &Path,
     plan: &Plan,
     run: &RunPlan,
+    compared: &[String],
     events: &[Event],
     missing: &mut Vec<String>,
 ) -> Result<MeasuredRun, MeasureError> {
@@ -87,8 +90,16 @@ fn of_events(
             Err(source) => return Err(MeasureError::Read { path, source }),
         }
         let (cuts, assembled) = assembler.finish(timeline.load_end, missing);
-        let context =
-            WorkloadContext { plan, run, events, timeline: &timeline, cuts: &cuts, told: &told, links: &links };
+        let context = WorkloadContext {
+            plan,
+            run,
+            compared,
+            events,
+            timeline: &timeline,
+            cuts: &cuts,
+            told: &told,
+            links: &links,
+        };
         // Not waited for before it is needed.
         let checked = LazyCell::new(|| checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         let figures = assembled.into_iter().map(|(name, assembled)| {

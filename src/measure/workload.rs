@@ -1,5 +1,6 @@
 //! One workload's figures, put together.
 
+use std::sync::Arc;
 use std::thread;
 
 use indexmap::IndexMap;
@@ -26,6 +27,8 @@ pub(crate) const ALL: &str = "all";
 pub(crate) struct WorkloadContext<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) run: &'a RunPlan,
+    /// The phases whose operations are compared with another run's.
+    pub(crate) compared: &'a [String],
     pub(crate) events: &'a [Event],
     pub(crate) timeline: &'a Timeline,
     pub(crate) cuts: &'a Cuts,
@@ -121,11 +124,13 @@ impl WorkloadContext<'_> {
         ClassFigures { windows, outages, slices: self.slices(view) }
     }
 
-    /// What a comparison draws from, by phase; nothing where there is no other variant.
-    fn slices(&self, view: View<'_>) -> IndexMap<String, Slices> {
-        let alone = self.plan.runs.iter().all(|run| run.variant == self.run.variant);
-        let phases = self.timeline.phases.iter().filter(|_| !alone);
-        phases.map(|(name, phase)| (name.clone(), Slices::of(view, phase))).collect()
+    /// What a comparison draws from, by phase.
+    fn slices(&self, view: View<'_>) -> IndexMap<String, Arc<Slices>> {
+        let slices = |name: &String| {
+            let phase = self.timeline.phase(name)?;
+            Some((name.clone(), Arc::new(Slices::of(view, &self.cuts.within(phase)))))
+        };
+        self.compared.iter().filter_map(slices).collect()
     }
 
     /// The mean of operations a second in a phase.

@@ -1,5 +1,7 @@
 //! Two variants against each other: a line of an expectation, and what every report shows.
 
+use std::cell::OnceCell;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +12,7 @@ use super::observe::{Observed, Subject};
 use super::{Judged, Judgement, say};
 use crate::experiment::expectation::{Expectation, Limit, Phase};
 use crate::experiment::metric::{Metric, Unit};
-use crate::measure::{Difference, Doubt, DoubtRule, Interval, Measured, MeasuredRun, Slices, Statistic};
+use crate::measure::{Difference, Doubt, DoubtRule, Draws, Interval, Measured, MeasuredRun, Slices, Statistic};
 use crate::plan::{RunPlan, variant_id};
 use crate::seed::Dice;
 
@@ -35,26 +37,32 @@ pub struct Comparison {
 pub fn comparisons(measured: &Measured) -> Vec<Comparison> {
     let variants = variants(measured, None);
     let Some((first, others)) = variants.split_first() else { return Vec::new() };
+    let phases = [Phase::Baseline, Phase::Impact];
+    let of = classes(first).into_iter().flat_map(|of| phases.iter().map(move |phase| (of, phase)));
+    let of_first: Vec<_> = of
+        .map(|((workload, class), phase)| {
+            let looks = [Metric::P50, Metric::P99].map(|metric| {
+                let subject = Subject { workload, class, metric };
+                (subject, first.looks(subject, phase))
+            });
+            (class.map_or_else(|| workload.to_owned(), |class| format!("{workload}/{class}")), phase, looks)
+        })
+        .collect();
     let mut all = Vec::new();
     for variant in others {
-        for (workload, class) in classes(first) {
-            for phase in [Phase::Baseline, Phase::Impact] {
-                let difference = |metric| {
-                    let subject = Subject { workload, class, metric };
-                    let (ours, theirs) = (variant.looks(subject, &phase), first.looks(subject, &phase));
-                    difference(&ours, &theirs, 1.0, subject, &phase)
-                };
-                let (p50, p99) = (difference(Metric::P50), difference(Metric::P99));
-                if p50.is_some() || p99.is_some() {
-                    all.push(Comparison {
-                        variant: variant.id.clone(),
-                        against: first.id.clone(),
-                        of: class.map_or_else(|| workload.to_owned(), |class| format!("{workload}/{class}")),
-                        phase: phase.to_string(),
-                        p50,
-                        p99,
-                    });
-                }
+        for (of, phase, looks) in &of_first {
+            let [p50, p99] = looks
+                .each_ref()
+                .map(|(subject, theirs)| difference(&variant.looks(*subject, phase), theirs, 1.0, *subject, phase));
+            if p50.is_some() || p99.is_some() {
+                all.push(Comparison {
+                    variant: variant.id.clone(),
+                    against: first.id.clone(),
+                    of: of.clone(),
+                    phase: phase.to_string(),
+                    p50,
+                    p99,
+                });
             }
         }
     }
@@ -77,6 +85,8 @@ struct Look<'a> {
     plan: &'a RunPlan,
     run: Option<&'a MeasuredRun>,
     observed: Observed,
+    /// Made when they are asked for, once for all that it is compared with.
+    draws: OnceCell<Option<Draws>>,
 }
 
 impl<'a> Variant<'a> {
@@ -117,6 +127,7 @@ impl<'a> Variant<'a> {
             plan,
             run: *run,
             observed: look(*run, subject, phase),
+            draws: OnceCell::new(),
         };
         self.runs.iter().map(look).collect()
     }
@@ -207,20 +218,25 @@ fn difference(
         let bounds = |looks: &[Look<'_>]| looks.iter().map(|look| bounds(&look.observed)).collect::<Option<Vec<_>>>();
         return Some(Difference::of_bounds(&bounds(ours)?, &bounds(theirs)?, factor));
     };
-    if let ([one], [other], Some(statistic)) = (ours, theirs, statistic(subject.metric))
-        && let (Some(slices), Some(other_slices)) = (one.slices(subject, phase), other.slices(subject, phase))
+    if let ([one], [other]) = (ours, theirs)
+        && let (Some(our_draws), Some(their_draws)) = (one.draws(subject, phase), other.draws(subject, phase))
     {
-        let mut dice = [one.dice(subject, phase), other.dice(subject, phase)];
-        let (one, other) = ((our[0], slices), (their[0], other_slices));
-        return Some(Difference::of_operations(one, other, factor, statistic, &mut dice));
+        return Some(Difference::of_draws((our[0], our_draws), (their[0], their_draws), factor));
     }
     (!our.is_empty() && !their.is_empty()).then(|| Difference::of_runs(&our, &their, factor))
 }
 
 impl Look<'_> {
+    /// What is drawn of its operations; none if its phase is too short, or the metric does not follow from them.
+    fn draws(&self, subject: Subject<'_>, phase: &Phase) -> Option<&Draws> {
+        let draws =
+            || Draws::of(self.slices(subject, phase)?, statistic(subject.metric)?, &mut self.dice(subject, phase));
+        self.draws.get_or_init(draws).as_ref()
+    }
+
     fn slices(&self, subject: Subject<'_>, phase: &Phase) -> Option<&Slices> {
         let classes = &self.run?.workloads.get(subject.workload)?.classes;
-        classes.get(subject.class.unwrap_or("all"))?.slices.get(&phase.to_string())
+        classes.get(subject.class.unwrap_or("all"))?.slices.get(&phase.to_string()).map(AsRef::as_ref)
     }
 
     fn dice(&self, subject: Subject<'_>, phase: &Phase) -> Dice {

@@ -603,7 +603,8 @@ fn workload(operations: &[Vec<Attempt>], phases: &IndexMap<String, PhaseSpan>, s
         let of_class: Vec<&Vec<Attempt>> =
             operations.iter().filter(|op| name == "all" || &*op[0].class == name).collect();
         let windows = phases.iter().map(|(name, span)| (name.clone(), window(&of_class, *span))).collect();
-        let slices = phases.iter().map(|(name, span)| (name.clone(), slices(&of_class, *span))).collect();
+        let slices =
+            phases.iter().map(|(name, span)| (name.clone(), slices(&of_class, *span, phases).into())).collect();
         classes.insert(
             name.to_owned(),
             ClassFigures { windows, outages: IndexMap::from([("cut".into(), outage(&of_class))]), slices },
@@ -684,10 +685,14 @@ fn window(operations: &[&Vec<Attempt>], span: PhaseSpan) -> Window {
     }
 }
 
-fn slices(operations: &[&Vec<Attempt>], span: PhaseSpan) -> Slices {
+fn slices(operations: &[&Vec<Attempt>], span: PhaseSpan, phases: &IndexMap<String, PhaseSpan>) -> Slices {
     let within = operations.iter().filter(|op| (span.start..span.end).contains(&op[0].due));
-    let length = span.end.saturating_since(span.start).as_nanos() as u64;
-    Slices::new(length, within.map(|op| (op[0].due.0 - span.start.0, end(op) - op[0].due.0, is_ok(op))))
+    let all = phases.values().flat_map(|phase| [phase.start, phase.end]);
+    let mut borders: Vec<Moment> = all.filter(|border| (span.start..=span.end).contains(border)).collect();
+    borders.sort_unstable();
+    borders.dedup();
+    let lengths: Vec<u64> = borders.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    Slices::new(&lengths, within.map(|op| (op[0].due.0 - span.start.0, end(op) - op[0].due.0, is_ok(op))))
 }
 
 fn quantiles(mut values: Vec<u64>) -> Quantiles {

@@ -6,15 +6,17 @@
 //! ```
 
 mod blocks;
+mod ranked;
 mod ranks;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use blocks::Statistic;
+pub(crate) use blocks::{Draws, Statistic};
 
 use super::slices::Slices;
-use crate::seed::Dice;
+use crate::experiment::expectation::{Expectation, Phase};
+use crate::plan::Plan;
 
 /// Runs of each variant from which ranks have a distribution worth its name.
 const ENOUGH_RUNS: usize = 8;
@@ -49,16 +51,10 @@ pub enum Interval {
 }
 
 impl Difference {
-    /// Of one run each, by the operations that their figures were worked out from.
-    pub(crate) fn of_operations(
-        (ours, our_slices): (f64, &Slices),
-        (theirs, their_slices): (f64, &Slices),
-        factor: f64,
-        statistic: Statistic,
-        dice: &mut [Dice; 2],
-    ) -> Difference {
+    /// Of one run each, by what was drawn of the operations that their figures were worked out from.
+    pub(crate) fn of_draws((ours, our): (f64, &Draws), (theirs, their): (f64, &Draws), factor: f64) -> Difference {
         let value = ours - factor * theirs;
-        match blocks::interval([our_slices, their_slices], factor, statistic, dice) {
+        match blocks::interval([our, their], factor) {
             // What is so rare that no draw came upon it still was seen.
             Some((low, high)) => Difference::between(value, low.min(value), high.max(value), Interval::Blocks),
             None => Difference::between(value, value, value, Interval::None),
@@ -99,9 +95,39 @@ impl Difference {
     }
 }
 
+/// The phases of which slices are kept, to draw from: those that every report compares, and those that a line compares
+/// with another variant. None where there is no other variant, and where several runs of each are compared by ranks.
+pub(super) fn compared(plan: &Plan) -> Vec<String> {
+    let variants_of_one_run = plan.runs.iter().all(|run| run.repetition == 1) && plan.runs.len() > 1;
+    if !variants_of_one_run {
+        return Vec::new();
+    }
+    let lines = plan.expect.iter().filter_map(|line| Expectation::parse(line).ok());
+    let named = lines.filter(|line| line.other_variant().is_some()).map(|line| line.phase());
+    let mut phases: Vec<String> =
+        [Phase::Baseline, Phase::Impact].into_iter().chain(named).map(|phase| phase.to_string()).collect();
+    phases.sort_unstable();
+    phases.dedup();
+    phases
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::testing::{CONSTANT, plan, workload};
+
+    #[test]
+    fn slices_are_kept_where_two_runs_are_compared_by_them() {
+        let mut plan = plan(&workload(CONSTANT));
+        plan.expect = ["p99 during recovery < 2 * retry=none", "p50 during fault < 1s", "p50 < 2 * baseline"]
+            .map(str::to_owned)
+            .to_vec();
+        assert_eq!(compared(&plan), [""; 0], "one run");
+        plan.runs.push(plan.runs[0].clone());
+        assert_eq!(compared(&plan), ["baseline", "impact", "recovery"]);
+        plan.runs[1].repetition = 2;
+        assert_eq!(compared(&plan), [""; 0], "repetitions");
+    }
 
     #[test]
     fn few_runs_show_their_range_and_one_of_each_two_numbers() {

@@ -24,8 +24,8 @@ fn noisy(mut run: MeasuredRun, from: u64, to: u64) -> MeasuredRun {
     let latency = |i: u64| (from * MS + i * 7919 % ((to - from) * MS)) * (1 + u64::from((i / 13).is_multiple_of(10)));
     let mut all: Vec<u64> = (0..1000).map(latency).collect();
     let class = &mut run.workloads["orders"].classes["all"];
-    let slices = Slices::new(10 * SECOND, (0..1000).map(|i| (i * 10 * MS, latency(i), true)));
-    class.slices.insert("impact".to_owned(), slices);
+    let slices = Slices::new(&[10 * SECOND], (0..1000).map(|i| (i * 10 * MS, latency(i), true)));
+    class.slices.insert("impact".to_owned(), slices.into());
     all.sort_unstable();
     class.windows["impact"].latency.p50_ns = all[499] / 10_000 * 10_000;
     run
