@@ -187,7 +187,8 @@ fn an_expected_failure_is_tolerated_until_its_date() {
 #[test]
 fn an_expected_failure_of_no_line_or_without_a_reason_is_a_mistake() {
     let more = format!(
-        "{HOLDS}\nexpected_failures:\n  - {{ expect: orders.success_rate >= 5%, until: 2027-01-31, reason: x }}\n  \
+        "{HOLDS}\n  - orders.p50 during baseline < 1ms\n\
+         expected_failures:\n  - {{ expect: orders.success_rate >= 5%, until: 2027-01-31, reason: x }}\n  \
          - {{ until: tomorrow, reason: x }}\n  - {{ until: 2027-01-31, reason: \" \" }}"
     );
     let home = Home::new(&[("mine", &more)]);
@@ -200,6 +201,25 @@ fn an_expected_failure_of_no_line_or_without_a_reason_is_a_mistake() {
     {
         assert!(text.contains(mistake), "{mistake}: {text}");
     }
+}
+
+#[test]
+fn what_a_baseline_must_hold_cannot_be_expected_to_fail() {
+    let known = |line: &str| {
+        format!("expect: [ {line} ]\nexpected_failures: [ {{ expect: {line}, until: 2999-12-31, reason: x }} ]")
+    };
+    let (own, stored) =
+        (known("orders.p50 during baseline < 1ms"), known("orders.p50 during baseline < stored + 10ms"));
+    let home = Home::new(&[("own", &own), ("stored", &stored)]);
+    let check = |name: &str| {
+        let file = format!("experiments/{name}.yaml");
+        common::brownout().args(["check", &file]).current_dir(home.path("")).output().unwrap()
+    };
+    let output = check("own");
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("what the baseline must hold cannot be tolerated"), "{}", said(&output));
+    let output = check("stored");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 /// A repository of a user's, with the stage copied into it, and the variables that a CI sets.

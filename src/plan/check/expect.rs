@@ -59,6 +59,10 @@ impl Checker<'_> {
                 let mistake = self.mistake(&["expected_failures", &index, "expect"], "no line of `expect` says this");
                 let lines = self.common.expect.iter().map(String::as_str);
                 self.mistakes.add(mistake.known(line, "lines here", lines));
+            } else if known.expect.as_deref().is_some_and(is_of_baseline) {
+                let path = ["expected_failures", index.as_str(), "expect"];
+                let label = "a baseline that does not hold it leaves the run inconclusive";
+                self.at(&path, "what the baseline must hold cannot be tolerated", label);
             }
             if known.reason.trim().is_empty() {
                 let path = ["expected_failures", index.as_str(), "reason"];
@@ -308,6 +312,12 @@ impl Checker<'_> {
         let named = subject.workload.as_ref();
         self.run.workloads.iter().filter(move |(name, _)| takes && named.is_none_or(|named| named == *name))
     }
+}
+
+/// Whether a line is one that a baseline must hold before anything can be said of the fault: it has a limit of its own.
+fn is_of_baseline(line: &str) -> bool {
+    let compares = |line: &Expectation| line.names_stored() || line.other_variant().is_some();
+    Expectation::parse(line).is_ok_and(|line| line.during == Some(Phase::Baseline) && !compares(&line))
 }
 
 /// Where the metric stands in a line.
