@@ -222,6 +222,21 @@ fn what_a_baseline_must_hold_cannot_be_expected_to_fail() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
+#[test]
+fn a_line_of_the_whole_experiment_is_no_variant_that_never_started() {
+    let more = format!(
+        "{HOLDS}\nmatrix: {{ rate: {{ path: workloads.orders.arrival.constant, values: {{ low: 20/s, high: 30/s }} }} }}\n\
+         expected_failures: [ {{ until: 2999-12-31, reason: SHOP-417 }} ]"
+    );
+    let home = Home::new(&[("mine", &more)]);
+    let (code, text) = home.run(&["experiments/mine.yaml", "--junit", "junit.xml"]);
+    assert_eq!(code, Some(1), "{text}");
+    let junit = home.read("junit.xml");
+    // A line and the trust of each variant, and the failure that was missed.
+    assert!(junit.contains("<testsuites name=\"mine\" tests=\"5\" failures=\"1\" errors=\"0\">"), "{junit}");
+    assert!(!junit.contains("it never started"), "{junit}");
+}
+
 /// A repository of a user's, with the stage copied into it, and the variables that a CI sets.
 struct Pipeline(Home);
 
