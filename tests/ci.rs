@@ -237,6 +237,16 @@ fn a_line_of_the_whole_experiment_is_no_variant_that_never_started() {
     assert!(!junit.contains("it never started"), "{junit}");
 }
 
+#[test]
+fn a_file_that_cannot_be_written_takes_nothing_from_the_other() {
+    let home = Home::new(&[("first", HOLDS)]);
+    let args = ["experiments/first.yaml", "--junit", "nowhere/junit.xml", "--summary", "summary.md"];
+    let (code, text) = home.run(&args);
+    assert_eq!(code, Some(5), "{text}");
+    assert!(text.contains("cannot write `nowhere/junit.xml`"), "{text}");
+    assert!(home.read("summary.md").starts_with("### ✅ first: held"));
+}
+
 /// A repository of a user's, with the stage copied into it, and the variables that a CI sets.
 struct Pipeline(Home);
 

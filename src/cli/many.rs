@@ -1,7 +1,7 @@
 //! What a command that runs many experiments has of them together: a time budget, one summary, files for a CI.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::resolve::ResolvedFile;
@@ -79,16 +79,17 @@ pub(super) fn conclude(args: &RunArgs, entries: &[Entry], mut exit: Exit) -> Exi
     exit
 }
 
-/// The files that a CI asked for.
+/// The files that a CI asked for; that one cannot be written takes nothing from the other.
 fn copies(args: &RunArgs, entries: &[Entry]) -> Result<(), String> {
-    let failed = |path: &Path, error| format!("cannot write `{}`: {error}", path.display());
-    if let Some(path) = &args.junit {
-        report::files::replace(path, &report::junit_of(entries)).map_err(|error| failed(path, error))?;
-    }
-    if let Some(path) = &args.summary {
+    let write_junit = |path: &PathBuf| (path.clone(), report::files::replace(path, &report::junit_of(entries)));
+    let write_summary = |path: &PathBuf| {
         let file = std::fs::File::options().create(true).append(true).open(path);
         let written = file.and_then(|mut file| file.write_all(report::markdown_of(entries).as_bytes()));
-        written.map_err(|error| failed(path, error))?;
-    }
-    Ok(())
+        (path.clone(), written)
+    };
+    let written = args.junit.as_ref().map(write_junit).into_iter().chain(args.summary.as_ref().map(write_summary));
+    let failed: Vec<String> = written
+        .filter_map(|(path, written)| Some(format!("cannot write `{}`: {}", path.display(), written.err()?)))
+        .collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
