@@ -87,7 +87,10 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn many_experiments_make_one_table_one_summary_and_one_file_of_cases() {
-    let home = Home::new(&[("first", HOLDS), ("second", FAILS), ("third", HOLDS)]);
+    let known = format!(
+        "{FAILS}\nexpected_failures: [ {{ expect: orders.p50 during fault < 1ms, until: 2999-12-31, reason: SHOP-417 }} ]"
+    );
+    let home = Home::new(&[("first", HOLDS), ("second", FAILS), ("third", &known)]);
     let files = ["first", "second", "third"].map(|name| format!("experiments/{name}.yaml"));
     let mut args: Vec<&str> = files.iter().map(String::as_str).collect();
     args.extend(["--summary", "summary.md", "--junit", "junit.xml", "--annotations", "github"]);
@@ -106,10 +109,13 @@ fn many_experiments_make_one_table_one_summary_and_one_file_of_cases() {
     let summary = home.read("summary.md");
     assert!(summary.starts_with("### ❌ 3 experiments: 2 held, 1 failed\n"), "{summary}");
     assert!(summary.contains("| ✔ | first | 1 of 1 expectation |"), "{summary}");
+    for told in [&text, &summary] {
+        assert!(told.contains("Known: orders.p50 during fault was "), "what is tolerated is not forgotten: {told}");
+    }
     assert_eq!(summary.matches("<details>").count(), 1, "only what did not hold is told in full: {summary}");
     assert!(summary.contains("### ❌ second: failed, 1 of 2 expectations"), "{summary}");
     let junit = home.read("junit.xml");
-    assert!(junit.contains("<testsuites name=\"brownout\" tests=\"7\" failures=\"1\" errors=\"0\">"), "{junit}");
+    assert!(junit.contains("<testsuites name=\"brownout\" tests=\"8\" failures=\"1\" errors=\"0\">"), "{junit}");
     for name in ["first", "second", "third"] {
         assert_eq!(junit.matches(&format!("<testsuite name=\"{name}: this run\"")).count(), 1, "{junit}");
     }

@@ -10,6 +10,9 @@ use crate::verdict::{Judgement, Word};
 /// At most so many sentences of one kind; the rest is counted.
 const OF_A_KIND: usize = 2;
 
+/// How the sentence of an expectation begins that failed as expected.
+pub(super) const KNOWN: &str = "Known: ";
+
 /// The sentences, the most important first.
 pub(super) fn of(report: &Report) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -98,7 +101,7 @@ fn tolerated(report: &Report) -> Vec<String> {
     let known = folded.iter().filter(|(_, line)| line.outcome == Judgement::FailedAsExpected);
     let say = known.map(|(_, line)| {
         let (subject, limit, observed) = (&line.subject, &line.limit, &line.observed);
-        format!("Known: {subject} was {observed} and not {limit}, {}.", line.expected_failure)
+        format!("{KNOWN}{subject} was {observed} and not {limit}, {}.", line.expected_failure)
     });
     bounded(say.collect(), "more expectations failed as expected")
 }

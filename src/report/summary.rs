@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::markdown::{cut, escape, markdown};
 use super::say;
+use super::sentences::KNOWN;
 use super::terminal::{Style, paint, printable, verdict_colour, width};
 use super::view::{Report, mark, word};
 use crate::verdict::Word;
@@ -50,15 +51,18 @@ impl Entry {
         (held, took)
     }
 
-    /// The first sentence that matters; none where all is well.
+    /// The first sentence that matters: of what held, what is tolerated; none where all is well.
     fn trouble(&self) -> &str {
-        match &self.report {
-            Err(why) => why,
-            Ok(report) if report.conclusion.verdict != Word::Held => {
-                report.conclusion.sentences.first().map_or("", String::as_str)
-            }
-            Ok(_) => "",
-        }
+        let report = match &self.report {
+            Ok(report) => report,
+            Err(why) => return why,
+        };
+        let mut sentences = report.conclusion.sentences.iter();
+        let told = match report.conclusion.verdict {
+            Word::Held => sentences.find(|sentence| sentence.starts_with(KNOWN)),
+            _ => sentences.next(),
+        };
+        told.map_or("", String::as_str)
     }
 }
 
