@@ -23,7 +23,7 @@ use crate::report::{BASELINE_FILE, EXPERIMENT_FILE, Manifest, Report};
 use crate::run::secrets::Secrets;
 use crate::run::{self, Allowance, Listener, Pulse, RunFolder, Setup, StopSwitch};
 use crate::system::lab::Labs;
-use crate::verdict;
+use crate::verdict::{self, Word};
 
 /// Runs experiment files one after the other; all are tried, and the worst exit counts.
 pub(super) fn run(args: &RunArgs) -> Exit {
@@ -79,8 +79,9 @@ pub(super) fn run(args: &RunArgs) -> Exit {
     super::raise_descriptors();
     let (mut worst, mut entries) = (Exit::Held, Vec::new());
     for (file, stored) in chosen.iter().zip(&baselines) {
-        let (exit, report) = if let Some((_, why)) = stop.requested() {
-            (Exit::Held, Err(format!("not started: {why}")))
+        let (exit, report) = if let Some((reason, why)) = stop.requested() {
+            // The one before may have come to its end before the stop was asked for.
+            (Exit::of(Word::Aborted, Some(reason)), Err(format!("not started: {why}")))
         } else if let Some(why) = budget.refuses(&file.plan) {
             say(&format!("{}: not started: {why}\n", file.plan.name));
             (Exit::Inconclusive, Err(format!("not started: {why}")))
