@@ -280,6 +280,57 @@ fn a_folder_that_cannot_be_known_is_not_said_to_hold() {
 }
 
 #[test]
+fn what_keeps_its_reader_waiting_is_not_read() {
+    let home = Home::recorded();
+    home.exits(0, &["report", "run"]);
+    let pipe = |name: &str| {
+        let _ = fs::remove_file(home.path(name));
+        assert!(Command::new("mkfifo").arg(home.path(name)).status().unwrap().success());
+    };
+    pipe("run/run.lock");
+    let said = home.exits(1, &["verify", "run"]);
+    assert!(said.contains("✘ added    run.lock"), "{said}");
+    pipe("run/manifest.json");
+    let said = home.exits(5, &["verify", "run"]);
+    assert!(said.contains("manifest.json` is no file"), "{said}");
+}
+
+#[test]
+fn a_record_that_is_a_link_is_altered_even_if_it_was_sealed_as_one() {
+    let home = Home::recorded();
+    home.exits(0, &["report", "run"]);
+    let plan = home.path("run/plan.json");
+    fs::rename(&plan, home.path("plan.json")).unwrap();
+    symlink("../plan.json", &plan).unwrap();
+    let manifest = home.path("run/manifest.json");
+    let mut sealed: serde_json::Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    sealed["files"]["plan.json"] = "symbolic link to ../plan.json".into();
+    fs::write(&manifest, sealed.to_string()).unwrap();
+    let said = home.exits(1, &["verify", "run"]);
+    assert!(said.contains("✘ altered  plan.json"), "{said}");
+    home.exits(0, &["keygen", "key"]);
+    home.exits(1, &["sign", "run", "--key", "key"]);
+}
+
+#[test]
+fn a_journal_is_no_record_and_what_was_checked_is_what_is_signed() {
+    let home = Home::recorded();
+    home.exits(0, &["report", "run"]);
+    // Left by a run that could not heal; `brownout heal` removes it.
+    fs::write(home.path("run/retry=none/keeper.journal.jsonl"), "").unwrap();
+    home.exits(0, &["verify", "run"]);
+    home.exits(0, &["keygen", "key"]);
+    let key = brownout::evidence::SigningKey::read(&home.path("key")).unwrap();
+    let run = home.path("run");
+    let checked = brownout::evidence::check(&run, |_| Ok(Vec::new())).unwrap();
+    let manifest = fs::read(home.path("run/manifest.json")).unwrap();
+    fs::write(home.path("run/manifest.json"), "{}").unwrap();
+    checked.sign(&run, &key).unwrap();
+    let signatures = brownout::evidence::signatures(&run).unwrap();
+    assert!(signatures[0].is_of(&key.public(), &manifest));
+}
+
+#[test]
 fn a_key_that_others_may_read_or_inside_the_folder_does_not_sign() {
     let home = Home::recorded();
     home.exits(0, &["report", "run"]);

@@ -57,7 +57,7 @@ fn sign_one(run: &Path, key: &SigningKey, file: &Path) -> Exit {
         say(&format!("not signed: `{}` is not as its run left it\n", run.display()));
         return Exit::Failed;
     }
-    match evidence::sign(run, key) {
+    match checked.sign(run, key) {
         Ok(path) => {
             write_stdout(&format!("signed by key {}: {}\n", key.public().name(), path.display()));
             Exit::Held

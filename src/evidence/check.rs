@@ -1,17 +1,16 @@
 //! The check of a run folder against its manifest.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
-use super::files::{hashes, hex};
-use super::key::PublicKey;
-use super::signature::{Signature, signatures};
-use crate::event::{ATTEMPTS_FILE, EVENTS_FILE};
-use crate::report::{self, BASELINE_FILE, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest, ManifestError};
+use super::files::{self, hashes, hex};
+use super::key::{PublicKey, SigningKey};
+use super::signature::{self, Signature, signatures};
+use crate::event::{ATTEMPTS_FILE, EVENTS_FILE, PLAN_FILE};
+use crate::report::{self, BASELINE_FILE, EXPERIMENT_FILE, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest, ManifestError};
 
 /// What a check of a run folder found.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ pub fn check(dir: &Path, remake: impl FnOnce(&Manifest) -> Remade) -> Result<Che
         return Err(EvidenceError::Alive(dir.to_owned()));
     }
     let unreadable = |source| EvidenceError::Read { path: dir.to_owned(), source };
-    let text = match fs::read(dir.join(MANIFEST_FILE)) {
+    let text = match files::read(&dir.join(MANIFEST_FILE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(EvidenceError::NoManifest(dir.to_owned()));
         }
@@ -152,10 +151,7 @@ pub fn altered_records(dir: &Path, manifest: &Manifest) -> io::Result<Vec<Findin
     }
     let mut findings = compare(&manifest.files, &hashes(dir)?);
     // What else lies in the folder is not read: a note that somebody added takes nothing from the rest.
-    let read = [EVENTS_FILE, ATTEMPTS_FILE, BASELINE_FILE];
-    let counts = |Finding { path, wrong }: &Finding| {
-        *wrong != Wrong::Added || path.rsplit('/').next().is_some_and(|name| read.contains(&name))
-    };
+    let counts = |Finding { path, wrong }: &Finding| *wrong != Wrong::Added || is_read(path);
     findings.retain(|finding| !report::is_report(&finding.path) && counts(finding));
     Ok(findings)
 }
@@ -164,6 +160,11 @@ impl Checked {
     /// Whether every file is as it was sealed, or follows from those that are.
     pub fn holds(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// Signs the manifest that was checked, whatever stands in the folder by now; the file of the signature.
+    pub fn sign(&self, dir: &Path, key: &SigningKey) -> io::Result<PathBuf> {
+        signature::sign(dir, &self.text, key)
     }
 
     /// Whether this key signed the manifest; none if the folder has no signature by it.
@@ -193,11 +194,18 @@ impl Wrong {
     }
 }
 
-/// What differs, by path.
+/// Whether reports are made of this file, by its path.
+fn is_read(path: &str) -> bool {
+    let read = [EXPERIMENT_FILE, PLAN_FILE, EVENTS_FILE, ATTEMPTS_FILE, BASELINE_FILE];
+    path.rsplit('/').next().is_some_and(|name| read.contains(&name))
+}
+
+/// What differs, by path. What reports are made of must be files: nothing vouches for what a link leads to, even one
+/// that was there when the folder was sealed.
 fn compare(sealed: &IndexMap<String, String>, found: &IndexMap<String, String>) -> Vec<Finding> {
     let lost = sealed.iter().filter_map(|(path, hash)| {
         let wrong = match found.get(path) {
-            Some(now) if now == hash => return None,
+            Some(now) if now == hash && (!is_read(path) || files::is_hash(now)) => return None,
             Some(_) => Wrong::Altered,
             None => Wrong::Missing,
         };

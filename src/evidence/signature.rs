@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::key::{PublicKey, SigningKey};
-use crate::report::{MANIFEST_FILE, files};
+use crate::report::files;
 
 /// The folder of signatures in a run folder.
 pub const SIGNATURES: &str = "signatures";
@@ -25,9 +25,9 @@ impl Signature {
     }
 }
 
-/// Signs a run folder's manifest as it is; the file of the signature.
-pub fn sign(dir: &Path, key: &SigningKey) -> io::Result<PathBuf> {
-    let signature = key.sign(&fs::read(dir.join(MANIFEST_FILE))?);
+/// Puts a signature of this manifest into a run folder; the file of the signature.
+pub(super) fn sign(dir: &Path, manifest: &[u8], key: &SigningKey) -> io::Result<PathBuf> {
+    let signature = key.sign(manifest);
     let folder = dir.join(SIGNATURES);
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{}.sig", key.public().name()));

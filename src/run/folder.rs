@@ -101,8 +101,13 @@ pub fn lock(path: &Path) -> Result<File, FolderError> {
 
 /// Whether a run is alive in a folder; nothing is written to find out.
 pub fn is_alive(path: &Path) -> bool {
-    let lock = File::open(path.join(LOCK_FILE));
-    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
+    let path = path.join(LOCK_FILE);
+    // What is no file could keep us waiting, and is nobody's lock.
+    if !fs::metadata(&path).is_ok_and(|lock| lock.is_file()) {
+        return false;
+    }
+    File::open(path)
+        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
 }
 
 /// Bytes that an ordinary user may still write on the disk of `path`.
