@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::TERM;
 use super::protocol::{Append, Heartbeat, Install, Shipment, Shipped, Side};
@@ -185,9 +185,16 @@ impl Node {
             if !taken {
                 sleep(self.settings.heartbeat).await;
             } else if self.settings.commit == Commit::Async {
-                sleep(self.settings.ship_every).await;
+                self.gather().await;
             }
         }
+    }
+
+    /// Lets writes gather until the next shipment is due; a hand-over does not wait for that.
+    async fn gather(&self) {
+        let mut progress = self.progress.subscribe();
+        let yields = progress.wait_for(|()| self.lock().yields());
+        let _ = timeout(self.settings.ship_every, yields).await;
     }
 
     /// Calls the replica when its time comes.

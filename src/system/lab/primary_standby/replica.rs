@@ -156,9 +156,14 @@ impl Replica {
         match self.duty {
             Duty::Standby => Role::Standby,
             Duty::Promoting { .. } => Role::Promoting,
-            Duty::Primary(_) if self.licensed(now) && !self.config.is_some_and(|config| config.yields) => Role::Primary,
+            Duty::Primary(_) if self.licensed(now) && !self.yields() => Role::Primary,
             Duty::Primary(_) => Role::Fenced,
         }
+    }
+
+    /// Whether whoever is primary is to hand over.
+    pub fn yields(&self) -> bool {
+        self.config.is_some_and(|config| config.yields)
     }
 
     /// What others may wait for.

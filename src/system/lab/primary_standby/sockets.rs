@@ -352,6 +352,19 @@ async fn a_killed_gateway_refuses_and_remembers_who_is_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_does_not_wait_until_the_next_shipment_is_due() {
+    let lab = Rig::start(json!({ "commit": "async", "ship_every": "10s" })).await;
+    for key in 0..20 {
+        assert_eq!(lab.ask(Method::PUT, &format!("/kv/{key}"), "x").await.unwrap().0, StatusCode::OK);
+    }
+    let pair = Arc::clone(&lab.pair);
+    let order = tokio::task::spawn_blocking(move || pair.order(Order::Failover(Failover::Planned)));
+    assert_eq!(order.await.unwrap(), Ok("node-a handed over to node-b".to_owned()));
+    lab.until("redirected", |lab| lab.pair.ready()).await;
+    assert_eq!(lab.missing(&(0..20).collect::<Vec<_>>()).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ordered_hand_over_loses_nothing_even_with_async_commit_and_needs_an_able_standby() {
     let lab = Arc::new(Rig::start(json!({ "commit": "async", "ship_every": "100ms" })).await);
     let stop = Arc::new(AtomicBool::new(false));
