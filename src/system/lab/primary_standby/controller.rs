@@ -58,6 +58,8 @@ pub enum Happening {
     Yields(Side),
     /// It did not get that far in time, and goes on as primary.
     Keeps(Side),
+    /// This node was ordered to take over and is suspect: the order is dropped, and the other one stays primary.
+    Dropped(Side),
 }
 
 impl Controller {
@@ -158,6 +160,8 @@ impl Controller {
         let (primary, standby) = (self.config.primary, self.config.primary.peer());
         if self.watched[standby as usize].detector.tick(now) {
             happenings.extend(self.take_out(standby));
+            // Whoever is well is not kept from serving for one who may never come back.
+            happenings.extend(self.forced.take().map(|_| Happening::Dropped(standby)));
         }
         if self.watched[primary as usize].detector.tick(now) {
             happenings.push(Happening::Detected(primary));
@@ -183,9 +187,8 @@ impl Controller {
         suspicions.chain(self.promotion_due()).chain(self.config.yields.then(|| self.yields_until())).min()
     }
 
-    /// A hand-over that takes longer is broken off: nobody serves meanwhile.
     fn yields_until(&self) -> Moment {
-        self.yields_since + self.settings.detect_after() * 2
+        self.yields_since + self.settings.hand_over_within()
     }
 
     fn promote(&mut self) -> Happening {
@@ -313,6 +316,20 @@ mod tests {
         assert_eq!((controller.route(), controller.tick(at(499))), (None, vec![]));
         assert_eq!(controller.tick(at(500)), [Happening::Decided(Side::B)]);
         assert!(controller.heartbeat(Side::A).echo.is_some(), "it is to hear that it was replaced");
+    }
+
+    #[test]
+    fn a_standby_that_is_lost_before_it_takes_over_leaves_the_primary_its_place() {
+        let mut controller = controller();
+        controller.force(at(100)).unwrap();
+        hear(&mut controller, &[Side::A], 300);
+        assert_eq!(controller.tick(at(310)), [Happening::Dropped(Side::B)], "last heard at 10");
+        assert!(controller.heartbeat(Side::A).echo.is_some(), "its lease is renewed again");
+        hear(&mut controller, &[Side::A], 320);
+        assert_eq!((controller.route(), controller.busy()), (Some((Side::A, 1)), false));
+        hear(&mut controller, &Side::BOTH, 550);
+        assert_eq!(controller.tick(at(560)), [], "the order does not come back with it");
+        assert_eq!(controller.force(at(560)), Ok(Vec::new()), "another one is taken");
     }
 
     #[test]

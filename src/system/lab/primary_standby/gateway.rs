@@ -192,6 +192,7 @@ impl Gateway {
                     Happening::Keeps(side) => {
                         note(side, "did not get its writes to the standby in time, and stays primary")
                     }
+                    Happening::Dropped(side) => note(side, "was lost before it could take over: the order is dropped"),
                 },
             );
         }

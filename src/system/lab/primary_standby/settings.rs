@@ -100,6 +100,11 @@ impl Settings {
         self.heartbeat * self.misses
     }
 
+    /// A hand-over that takes longer is broken off: nobody serves meanwhile.
+    pub fn hand_over_within(&self) -> Duration {
+        self.detect_after() * 2
+    }
+
     /// A primary serves for so long after the last moment of which it knows that the gateway heard it.
     ///
     /// One heartbeat more than detection takes: a lease is renewed by a heartbeat that tells the moment of the
