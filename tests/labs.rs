@@ -275,6 +275,19 @@ fn two_instances_take_writes_where_the_replaced_one_is_not_fenced() {
     fails(|| Case::text(&set)).says("✘ stragglers.success_rate during recovery");
 }
 
+/// C14: a group that is killed while it hands over does not keep the run; what a new instance cannot be made of is told.
+#[test]
+fn an_order_of_a_group_that_comes_to_nothing_is_told_as_failed() {
+    let faults = "{ hung: { for: 2s, pause: { nodes: west } }, gone: { at: 250ms, for: 1s, kill: { nodes: group } },
+        drill: { at: 50ms, failover_group: planned } }";
+    let why = "refused: group did not say in time how the hand-over ended";
+    Case::text(&group("", faults, "")).run().exits(5).says(why);
+
+    let faults = "{ gone: { for: 4s, kill: { nodes: vault } }, call: { at: 300ms, geo_restore: latest } }";
+    let set = group("recovery: restore, restore: 30s", faults, "");
+    Case::text(&set).run().exits(5).says("failed: vault does not give its backup");
+}
+
 /// C14: with both instances there, the group moves there and back without a loss; what was not prepared cannot be ordered.
 #[test]
 fn a_planned_failover_of_a_group_loses_nothing() {

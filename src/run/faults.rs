@@ -377,7 +377,10 @@ async fn ordered(system: &System, order: Order) -> (bool, String) {
             while !system.done(order) {
                 sleep(LOOK_EVERY).await;
             }
-            (true, said)
+            match system.failed(order) {
+                None => (true, said),
+                Some(why) => (false, format!("failed: {why}")),
+            }
         }
         Err(refused) => (false, format!("refused: {refused}")),
     }

@@ -139,6 +139,14 @@ impl System {
         }
     }
 
+    /// Why an order came to nothing that was granted and is [`done`](Self::done), as far as anybody tells.
+    pub fn failed(&self, order: Order) -> Option<String> {
+        match self {
+            System::Lab(lab) => lab.failed(order),
+            System::Nodes(_) => None,
+        }
+    }
+
     /// The nodes whose places serve operations now, as far as the system knows.
     pub fn serving(&self) -> Vec<String> {
         match self {

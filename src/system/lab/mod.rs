@@ -84,6 +84,11 @@ pub trait Lab: fmt::Debug + Send + Sync {
     fn done(&self, _order: Order) -> bool {
         self.ready()
     }
+
+    /// Why what was ordered came to nothing although it was granted; asked once it is [`done`](Self::done).
+    fn failed(&self, _order: Order) -> Option<String> {
+        None
+    }
 }
 
 /// How long a lab may take to serve: a few heartbeats at the slowest setting.

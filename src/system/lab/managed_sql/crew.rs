@@ -1,7 +1,7 @@
 //! Who carries out maintenance: stops nodes, starts them, asks for hand-overs. Every decision is a [`Round`]'s.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::control::ControlNode;
@@ -28,6 +28,8 @@ pub struct Crew {
     controls: Vec<Live<ControlNode>>,
     teller: Teller,
     busy: Arc<AtomicBool>,
+    /// Why the last round was broken off, if it was.
+    broken_off: Arc<Mutex<Option<String>>>,
 }
 
 impl Crew {
@@ -48,12 +50,22 @@ impl Crew {
             controls: controls.to_vec(),
             teller,
             busy: Arc::default(),
+            broken_off: Arc::default(),
         }
     }
 
     /// Whether a round is under way.
     pub fn busy(&self) -> bool {
         self.busy.load(Ordering::Acquire)
+    }
+
+    /// Why the last round was broken off, if it was.
+    pub fn broken_off(&self) -> Option<String> {
+        self.reason().clone()
+    }
+
+    fn reason(&self) -> MutexGuard<'_, Option<String>> {
+        self.broken_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a round; says over whom.
@@ -66,6 +78,7 @@ impl Crew {
         if !seen.whole || seen.serving.is_none() {
             return Err(Refused::never("a copy is missing, or a failover is going on: maintenance would add to it"));
         }
+        *self.reason() = None;
         let (crew, round) = (self.clone(), Round::new(self.nodes.len(), self.upgrade, self.settles, self.drains));
         let work = move || crew.work(round, ends);
         std::thread::Builder::new()
@@ -81,7 +94,9 @@ impl Crew {
             if let Some(step) = round.next(&seen, self.teller.now())
                 && let Err(error) = self.carry_out(step, &mut round)
             {
-                return self.tell(format!("maintenance is broken off: {error}"));
+                let why = format!("maintenance is broken off: {error}");
+                *self.reason() = Some(why.clone());
+                return self.tell(why);
             }
             std::thread::sleep(LOOK_EVERY);
         }

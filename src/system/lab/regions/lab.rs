@@ -79,6 +79,10 @@ impl Lab for VmRegions {
         REGIONS.iter().zip(&self.machines).filter(serves).map(|(region, _)| machine_in(region)).collect()
     }
 
+    fn failed(&self, _order: Order) -> Option<String> {
+        self.recovery.get()?.given_up()
+    }
+
     fn probed(&self) -> Vec<String> {
         vec![machine_in(REGIONS[0])]
     }

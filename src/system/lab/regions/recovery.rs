@@ -78,6 +78,8 @@ struct State {
     pointer: Pointer,
     /// Where the machine of a test is to be taken away.
     cleaning: Option<String>,
+    /// Why the last plan was given up, if it was.
+    given_up: Option<String>,
 }
 
 impl State {
@@ -88,6 +90,7 @@ impl State {
             replica: Replica::new(POINTS),
             pointer: Pointer::new(settings.point_every, settings.app_every, now),
             cleaning: None,
+            given_up: None,
         }
     }
 }
@@ -130,9 +133,10 @@ impl Recovery {
     pub(super) fn order(&self, order: &Order) -> Result<String, Refused> {
         let now = self.teller.now();
         let mut state = self.lock();
-        let State { service, replica, cleaning, .. } = &mut *state;
+        let State { service, replica, cleaning, given_up, .. } = &mut *state;
         let tested = service.tested().map(str::to_owned);
         service.order(order, |_| replica.point(self.settings.recover_to), now)?;
+        *given_up = None;
         let Some(Drill { to, point, test, walk, .. }) = service.under_way() else {
             let text = format!("the test in {} is cleaned up", tested.as_deref().unwrap_or_default());
             *cleaning = tested;
@@ -151,6 +155,11 @@ impl Recovery {
         self.note(text.clone());
         self.ordered.notify_one();
         Ok(text)
+    }
+
+    /// Why the last plan was given up, if it was.
+    pub(super) fn given_up(&self) -> Option<String> {
+        self.lock().given_up.clone()
     }
 
     /// Whether replication goes on: how old the newest recovery point is.
@@ -221,7 +230,12 @@ impl Recovery {
                 (step, drill.clone(), state.service.source().to_owned())
             };
             let carried_out = self.carry_out(machines, step, &drill, &source).await;
-            let told = self.lock().service.done(carried_out, self.teller.now());
+            let told = {
+                let mut state = self.lock();
+                let told = state.service.done(carried_out, self.teller.now());
+                state.given_up = told.iter().find_map(given_up);
+                told
+            };
             told.into_iter().for_each(|happening| self.happened(happening));
         }
     }
@@ -277,9 +291,20 @@ impl Recovery {
             Happening::Tested { to, took } => {
                 format!("the tested copy serves in {to}, {} after the order ({} unscaled)", short(took), real(took))
             }
-            Happening::GivenUp { step, why } => format!("the plan was given up at `{}`: {why}", step.name()),
+            Happening::GivenUp { step, why } => gave_up(step, &why),
         });
     }
+}
+
+fn given_up(happening: &Happening) -> Option<String> {
+    match happening {
+        Happening::GivenUp { step, why } => Some(gave_up(*step, why)),
+        _ => None,
+    }
+}
+
+fn gave_up(step: Step, why: &str) -> String {
+    format!("the plan was given up at `{}`: {why}", step.name())
 }
 
 fn machine_of<'m>(machines: &'m [Client], region: &str) -> Option<&'m Client> {

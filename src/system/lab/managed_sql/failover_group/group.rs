@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,8 @@ use tokio::time::sleep;
 
 use super::params::Recovery;
 use super::vault::{Kept, NEWEST};
-use super::{EAST, LISTENER, VAULT, WEST};
+use super::{EAST, GROUP, LISTENER, VAULT, WEST};
+use crate::clock::Moment;
 use crate::event::What;
 use crate::plan::{Backup, GroupFailover, Order};
 use crate::system::Teller;
@@ -35,6 +36,9 @@ const RESTORE_WITHIN: Duration = Duration::from_secs(10);
 /// How often a hand-over is looked at; the decisions end it in one way or the other.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// They may come so much later than they are due; a group that was killed meanwhile takes none.
+const DECIDED_WITHIN: Duration = Duration::from_secs(1);
+
 /// The group, alive.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -48,6 +52,8 @@ pub(super) struct Group {
     domain: Domain,
     teller: Teller,
     restoring: AtomicBool,
+    /// Why the last restore came to nothing, if it did.
+    failed: Mutex<Option<String>>,
     /// Told when a new instance is ordered.
     ordered: Notify,
 }
@@ -81,6 +87,23 @@ impl Group {
     /// Whether what was ordered is done.
     pub(super) fn done(&self) -> bool {
         !self.gateway.busy() && !self.restoring.load(Ordering::Relaxed)
+    }
+
+    /// Raised with every change of the primary.
+    pub(super) fn term(&self) -> u64 {
+        self.gateway.record().term
+    }
+
+    /// Why an order came to nothing that was granted in a term, if it did.
+    pub(super) fn failed(&self, granted_in: u64) -> Option<String> {
+        let record = self.gateway.record();
+        let kept =
+            || (record.term <= granted_in).then(|| format!("{} stays primary", self.settings.name(record.primary)));
+        self.failure().clone().or_else(kept)
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name means whoever serves.
@@ -128,7 +151,8 @@ impl Group {
     fn hand_over(&self) -> Result<String, Refused> {
         let before = self.gateway.record();
         self.gateway.hand_over().map_err(Refused::never)?;
-        loop {
+        let until = self.teller.now() + self.settings.hand_over_within() + DECIDED_WITHIN;
+        while self.teller.now() < until {
             let now = self.gateway.record();
             let [from, to] = [before.primary, now.primary].map(|side| self.settings.name(side));
             if now.term > before.term {
@@ -139,6 +163,7 @@ impl Group {
             }
             std::thread::sleep(LOOK_EVERY);
         }
+        Err(Refused::never(format!("{GROUP} did not say in time how the hand-over ended")))
     }
 
     fn restore(&self) -> Result<String, Refused> {
@@ -148,6 +173,7 @@ impl Group {
         if self.restoring.swap(true, Ordering::Relaxed) {
             return Err(Refused::never("a geo-restore is under way"));
         }
+        *self.failure() = None;
         self.ordered.notify_one();
         Ok(format!("a new instance, {WEST}, is made of the latest backup"))
     }
@@ -158,24 +184,27 @@ impl Group {
             self.ordered.notified().await;
             let ordered = self.teller.now();
             sleep(self.restore).await;
-            let kept = ask::<Option<Kept>>(vault, NEWEST, &(), RESTORE_WITHIN).await.ok().flatten();
-            let text = match kept {
-                None => format!("{VAULT} has no backup: nothing can be restored"),
-                Some(Kept { at, store }) => {
-                    let age = Span(Duration::from_millis(ordered.saturating_since(at).as_millis() as u64));
-                    let install = Install { term: self.gateway.record().term, store };
-                    match ask::<Shipped>(west, "install", &install, RESTORE_WITHIN).await {
-                        Ok(Shipped::Agreed(_)) => match self.gateway.force() {
-                            Ok(()) => format!("{WEST} is made of a backup that was {age} old when it was ordered"),
-                            Err(why) => format!("{WEST} cannot take over: {why}"),
-                        },
-                        _ => format!("{WEST} did not take the backup"),
-                    }
-                }
-            };
+            let made = self.make_of_newest(west, vault, ordered).await;
+            *self.failure() = made.as_ref().err().cloned();
             self.restoring.store(false, Ordering::Relaxed);
-            self.teller.tell(What::Note { text });
+            self.teller.tell(What::Note { text: made.unwrap_or_else(|why| why) });
         }
+    }
+
+    /// Makes the new instance of the newest backup, and has it take over; says what came of it.
+    async fn make_of_newest(&self, west: &Client, vault: &Client, ordered: Moment) -> Result<String, String> {
+        let kept = ask::<Option<Kept>>(vault, NEWEST, &(), RESTORE_WITHIN).await;
+        let kept = kept.map_err(|why| format!("{VAULT} does not give its backup: {why}"))?;
+        let Kept { at, store } = kept.ok_or_else(|| format!("{VAULT} has no backup: nothing can be restored"))?;
+        let age = Span(Duration::from_millis(ordered.saturating_since(at).as_millis() as u64));
+        let install = Install { term: self.term(), store };
+        match ask::<Shipped>(west, "install", &install, RESTORE_WITHIN).await {
+            Ok(Shipped::Agreed(_)) => {}
+            Ok(_) => return Err(format!("{WEST} did not take the backup")),
+            Err(why) => return Err(format!("{WEST} did not take the backup: {why}")),
+        }
+        self.gateway.force().map_err(|why| format!("{WEST} cannot take over: {why}"))?;
+        Ok(format!("{WEST} is made of a backup that was {age} old when it was ordered"))
     }
 
     async fn answer(self: Arc<Group>, request: Request<Bytes>) -> Response<Bytes> {
@@ -240,6 +269,7 @@ impl Body for GroupBody {
             domain: self.domain.clone(),
             teller: ground.teller,
             restoring: AtomicBool::new(false),
+            failed: Mutex::default(),
             ordered: Notify::new(),
         });
         self.live.set(&group);

@@ -1,6 +1,7 @@
 //! The lab as a whole: every body, and what users can order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::group::{Group, GroupBody};
 use super::instance::InstanceBody;
@@ -24,6 +25,8 @@ pub struct FailoverGroup {
     fleet: Fleet,
     domain: Domain,
     group: Live<Group>,
+    /// The term in which the last order was granted.
+    granted_in: AtomicU64,
 }
 
 impl FailoverGroup {
@@ -55,7 +58,8 @@ impl FailoverGroup {
                 }),
             }
         };
-        Ok(FailoverGroup { fleet: Fleet::bind(description, body, teller)?, domain, group })
+        let fleet = Fleet::bind(description, body, teller)?;
+        Ok(FailoverGroup { fleet, domain, group, granted_in: AtomicU64::new(0) })
     }
 }
 
@@ -80,6 +84,10 @@ impl Lab for FailoverGroup {
         self.group.get().is_some_and(|group| group.done())
     }
 
+    fn failed(&self, _order: Order) -> Option<String> {
+        self.group.get()?.failed(self.granted_in.load(Ordering::Relaxed))
+    }
+
     fn serving(&self) -> Vec<String> {
         self.fleet.in_role(Role::Primary.name())
     }
@@ -90,6 +98,10 @@ impl Lab for FailoverGroup {
 
     fn order(&self, order: Order) -> Result<String, Refused> {
         let away = || Refused::never(format!("{GROUP} is not there"));
-        self.group.get().ok_or_else(away)?.order(order)
+        let group = self.group.get().ok_or_else(away)?;
+        let term = group.term();
+        let said = group.order(order)?;
+        self.granted_in.store(term, Ordering::Relaxed);
+        Ok(said)
     }
 }

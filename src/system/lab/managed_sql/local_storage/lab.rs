@@ -149,4 +149,8 @@ impl Lab for LocalStorage {
         };
         carried_out && self.ready()
     }
+
+    fn failed(&self, order: Order) -> Option<String> {
+        self.crew.broken_off().filter(|_| order == Order::Maintenance)
+    }
 }

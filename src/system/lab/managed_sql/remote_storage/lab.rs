@@ -167,4 +167,8 @@ impl Lab for RemoteStorage {
         };
         carried_out && self.ready()
     }
+
+    fn failed(&self, order: Order) -> Option<String> {
+        self.crew.broken_off().filter(|_| order == Order::Maintenance)
+    }
 }
