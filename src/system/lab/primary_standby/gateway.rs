@@ -137,6 +137,11 @@ impl Gateway {
         self.lock().busy()
     }
 
+    /// Whether requests have somewhere to go.
+    pub fn leads(&self) -> bool {
+        self.lock().route().is_some()
+    }
+
     /// Calls it with whoever serves, each time that it is another.
     pub async fn follow(&self, mut act: impl FnMut(Side)) {
         let (mut changed, mut known) = (self.changed.subscribe(), None);

@@ -22,7 +22,7 @@ use crate::plan::{Backup, GroupFailover, Order};
 use crate::system::Teller;
 use crate::system::lab::domain::Domain;
 use crate::system::lab::host::{Host, Inside};
-use crate::system::lab::http::{Client, serve, text};
+use crate::system::lab::http::{Client, serve, text, unavailable};
 use crate::system::lab::primary_standby::Settings;
 use crate::system::lab::primary_standby::gateway::{Gateway, GatewayDisk};
 use crate::system::lab::primary_standby::protocol::{Install, Shipped, Side};
@@ -211,7 +211,8 @@ impl Group {
         let path = request.uri().path().trim_start_matches('/').to_owned();
         let known = Order::ALL.into_iter().find(|order| order.path() == path);
         match (request.method(), path.as_str(), known) {
-            (&Method::GET, "health", _) => text(StatusCode::OK, "well\n"),
+            (&Method::GET, "health", _) if self.gateway.leads() => text(StatusCode::OK, "well\n"),
+            (&Method::GET, "health", _) => unavailable("no primary"),
             (&Method::POST, "recover", _) => said(self.aside(Group::recover).await),
             (&Method::POST, _, Some(order)) => said(self.aside(move |group| group.order(order)).await),
             _ => text(

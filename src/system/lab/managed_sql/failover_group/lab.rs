@@ -93,7 +93,7 @@ impl Lab for FailoverGroup {
     }
 
     fn probed(&self) -> Vec<String> {
-        vec![EAST.to_owned()]
+        vec![GROUP.to_owned()]
     }
 
     fn order(&self, order: Order) -> Result<String, Refused> {
