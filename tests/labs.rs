@@ -248,7 +248,7 @@ workloads:
     to: sql.lab.test
     client: {{ http: {{ resolve: once }} }}
     arrival: {{ constant: 20/s }}
-    operation: {{ echo: {{}} }}
+    operation: {{ request: {{ method: POST, path: \"/kv/straggler-{{op}}\", body: \"{{op}}\" }} }}
     attempt_timeout: 250ms
     deadline: 250ms
 phases: {{ warmup: 300ms, baseline: 2s, recovery: 2s }}
