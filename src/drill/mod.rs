@@ -175,8 +175,9 @@ impl Drill {
             Hand::Cut => self.cut(node)?,
             Hand::Heal => {
                 // A node that was never hit is healed already.
-                fleet.heal(node, NodeAct::Kill)?;
-                fleet.heal(node, NodeAct::Pause)?;
+                for act in [NodeAct::Kill, NodeAct::Stop, NodeAct::Pause] {
+                    fleet.heal(node, act)?;
+                }
                 if let Some(silence) = lock(&self.cuts).remove(node) {
                     self.backend.heal(silence)?;
                     self.note(format!("the links of {node} carry again"));

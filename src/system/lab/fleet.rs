@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::body::{Body, Ground};
 use super::host::Host;
+use super::order::Refused;
 use crate::event::What;
 use crate::plan::LabDescription;
 use crate::system::port::Port;
@@ -82,6 +83,8 @@ impl Fleet {
     pub fn apply(&self, node: &str, act: NodeAct) -> Result<(), SystemError> {
         let mut member = self.member(node)?;
         match act {
+            // One that was stopped is lost as well: whoever stopped it must not start it before it is healed.
+            NodeAct::Kill if member.state == NodeState::Stopped => self.set_state(node, &mut member, NodeState::Gone),
             NodeAct::Kill => self.end(node, &mut member, Host::kill, NodeState::Gone),
             NodeAct::Stop => self.end(node, &mut member, Host::stop, NodeState::Stopped),
             NodeAct::Restart => {
@@ -98,11 +101,15 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes back what [`apply`](Self::apply) did.
+    /// Takes back what [`apply`](Self::apply) did, and nothing else: a node that was killed after it was stopped is started
+    /// by who killed it.
     pub fn heal(&self, node: &str, act: NodeAct) -> Result<(), SystemError> {
         let mut member = self.member(node)?;
         match act {
-            NodeAct::Kill | NodeAct::Stop if member.host.is_none() => self.launch(node, &mut member),
+            NodeAct::Kill if member.host.is_none() && member.state != NodeState::Stopped => {
+                self.launch(node, &mut member)
+            }
+            NodeAct::Stop if member.host.is_none() && member.state != NodeState::Gone => self.launch(node, &mut member),
             NodeAct::Pause if member.state == NodeState::Paused => {
                 if let Some(host) = &mut member.host {
                     host.resume();
@@ -112,6 +119,15 @@ impl Fleet {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Loses a node for good, as a user orders it; refused where it is not alive.
+    pub fn lose(&self, node: &str) -> Result<(), Refused> {
+        let failed = |error: SystemError| Refused::never(error.to_string());
+        if self.member(node).map_err(failed)?.host.is_none() {
+            return Err(Refused::never(format!("{node} is not alive")));
+        }
+        self.apply(node, NodeAct::Kill).map_err(failed)
     }
 
     /// Whether everything was ended.
@@ -273,6 +289,23 @@ mod tests {
         fleet.heal("a", NodeAct::Pause).unwrap();
         assert_eq!(seen(&fleet)[0], "a#2 sleeper ready");
         assert_eq!(fleet.nodes()[0].address, address);
+    }
+
+    #[test]
+    fn a_node_that_is_killed_while_it_is_stopped_is_started_by_who_killed_it() {
+        let (fleet, links, _) = fleet();
+        fleet.start(&links).unwrap();
+        fleet.apply("a", NodeAct::Stop).unwrap();
+        fleet.heal("a", NodeAct::Kill).unwrap();
+        assert_eq!(seen(&fleet)[0], "a#1 nobody stopped", "nobody killed it");
+        fleet.apply("a", NodeAct::Kill).unwrap();
+        fleet.heal("a", NodeAct::Stop).unwrap();
+        assert_eq!(seen(&fleet)[0], "a#1 nobody gone");
+        assert_eq!(fleet.lose("a"), Err(Refused::never("a is not alive")));
+        fleet.heal("a", NodeAct::Kill).unwrap();
+        assert_eq!(seen(&fleet)[0], "a#2 sleeper ready");
+        assert_eq!(fleet.lose("a"), Ok(()));
+        assert_eq!(seen(&fleet)[0], "a#2 nobody gone");
     }
 
     #[test]
