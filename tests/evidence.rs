@@ -290,6 +290,9 @@ fn what_keeps_its_reader_waiting_is_not_read() {
     pipe("run/run.lock");
     let said = home.exits(1, &["verify", "run"]);
     assert!(said.contains("✘ added    run.lock"), "{said}");
+    pipe("run/experiment.yaml");
+    let said = home.exits(1, &["verify", "run"]);
+    assert!(said.contains("✘ altered  experiment.yaml"), "{said}");
     pipe("run/manifest.json");
     let said = home.exits(5, &["verify", "run"]);
     assert!(said.contains("manifest.json` is no file"), "{said}");

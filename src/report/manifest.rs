@@ -139,7 +139,9 @@ impl Manifest {
     pub(crate) fn of_json(dir: &Path, json: &[u8]) -> Result<Manifest, ManifestError> {
         let format = |source| ManifestError::Format { path: dir.join(MANIFEST_FILE), source };
         let mut manifest: Manifest = serde_json::from_slice(json).map_err(format)?;
-        manifest.experiment = fs::read_to_string(dir.join(EXPERIMENT_FILE)).ok();
+        // What is no file could keep us waiting.
+        let experiment = Some(dir.join(EXPERIMENT_FILE)).filter(|path| path.is_file());
+        manifest.experiment = experiment.and_then(|path| fs::read_to_string(path).ok());
         Ok(manifest)
     }
 
