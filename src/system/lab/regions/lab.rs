@@ -97,4 +97,9 @@ impl Lab for VmRegions {
             other => return Err(Refused::unknown(NAME, other)),
         })
     }
+
+    /// A plan was carried out, or given up.
+    fn done(&self, _order: Order) -> bool {
+        self.ready() && self.recovery.get().is_some_and(|recovery| !recovery.under_way())
+    }
 }

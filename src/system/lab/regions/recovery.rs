@@ -162,6 +162,11 @@ impl Recovery {
         self.lock().given_up.clone()
     }
 
+    /// Whether a plan is being carried out.
+    pub(super) fn under_way(&self) -> bool {
+        self.lock().service.under_way().is_some()
+    }
+
     /// Whether replication goes on: how old the newest recovery point is.
     fn replication(&self) -> Response<Bytes> {
         let (newest, now) = (self.lock().replica.point(RecoverTo::LatestPoint), self.teller.now());

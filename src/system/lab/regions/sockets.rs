@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::clock::RunClock;
 use crate::event::{Event, What};
+use crate::plan::{Failover, Order};
 use crate::system::dns::Dns;
 use crate::system::lab::host::Sockets;
 use crate::system::lab::http::Client;
@@ -162,6 +163,18 @@ async fn a_test_failover_leaves_production_alone_and_serves_in_its_own_network()
     assert_eq!(status, 200, "replication goes on: {age}");
     assert_eq!(ground.order("/clean-up").await.0, 202);
     ground.until("cleaned up", |ground| ground.role("vm-west").as_deref() == Some("idle")).await;
+}
+
+#[tokio::test]
+async fn an_order_is_done_once_its_plan_is() {
+    let ground = Ground::start(json!({})).await;
+    assert_eq!(ground.put("vm-east", "a", "1").await, 200);
+    a_moment().await;
+    let drill = Order::Failover(Failover::Simulated);
+    ground.lab.order(drill).unwrap();
+    assert!(ground.lab.ready() && !ground.lab.done(drill), "production serves; the copy does not yet");
+    ground.until("done", |ground| ground.lab.done(drill)).await;
+    assert_eq!(ground.ask("vm-west", Method::GET, "/kv/a", "", true).await, (200, "1".to_owned()));
 }
 
 #[tokio::test]
