@@ -200,6 +200,26 @@ fn a_round_of_maintenance_is_ordered_by_hand_and_a_second_one_is_refused() {
 }
 
 #[test]
+fn a_failover_is_refused_while_another_runs_and_of_a_node_that_is_not_alive() {
+    for (name, role) in [("managed-sql/local-storage", "primary"), ("managed-sql/remote-storage", "engine")] {
+        let lab = Lab::start(&[name, "--set", "misses=20", "--set", "promotion=2s"]);
+        assert_eq!(lab.post("/failover/planned").0, 200, "{name}");
+        for kind in ["planned", "simulated", "unplanned"] {
+            let (status, said) = lab.post(&format!("/failover/{kind}"));
+            assert!(status == 409 && said.contains("a failover is going on"), "{name}, {kind}: {status} {said}");
+        }
+        lab.until("moved", |lab| lab.shown()["serves"] == true);
+        let nodes = lab.shown()["nodes"].clone();
+        let serving = nodes.as_array().unwrap().iter().find(|node| node["role"] == role).unwrap()["name"].clone();
+        let serving = serving.as_str().unwrap();
+        assert_eq!(lab.post(&format!("/nodes/{serving}/kill")).0, 200);
+        // It is missed after 2 s.
+        let (status, said) = lab.post("/failover/unplanned");
+        assert!(status == 409 && said.contains(&format!("{serving} is not alive")), "{name}: {status} {said}");
+    }
+}
+
+#[test]
 fn the_page_is_for_people_at_this_machine_and_for_no_other_site() {
     let lab = Lab::start(&["primary-standby"]);
     let (status, page) = ask(&lab.status, "GET", "/", &["User-Agent: Mozilla/5.0 (X11)"], "");

@@ -67,6 +67,16 @@ struct Decisions {
 }
 
 impl Decisions {
+    /// Whether nothing is under way that an order of the engine would come in between, where it runs apart from the copies.
+    fn engine_is_free(&self) -> Result<(), Refused> {
+        let Some(placement) = &self.placement else { return Ok(()) };
+        let migrating = self.control.controller().is_some_and(Controller::migrating);
+        if migrating || !placement.stands() && placement.route().is_some() {
+            return Err(Refused::Migrating);
+        }
+        if placement.route().is_none() || self.ordered { Err(Refused::GoingOn) } else { Ok(()) }
+    }
+
     /// All that others are told.
     fn says(&self) -> impl PartialEq + use<> {
         let placed = self.placement.as_ref().map(|placement| (placement.assigned(), placement.route()));
@@ -157,24 +167,27 @@ impl ControlNode {
         Some(Seen { serving: placement.route().map(|route| route.node), nodes, whole })
     }
 
+    /// Whether nothing is under way that a failover would come in between; none if it does not lead.
+    pub fn free(&self) -> Option<Result<(), order::Refused>> {
+        let decisions = self.lock();
+        let controller = decisions.control.controller()?;
+        let free = decisions.engine_is_free().and_then(|()| controller.free());
+        Some(free.map_err(|refused| in_words(&refused)))
+    }
+
     /// A failover is ordered; none if it does not lead.
     pub fn order(&self, how: Departure) -> Option<Result<(), order::Refused>> {
         let mut granted = None;
         self.with(|decisions, now| {
+            if let Err(refused) = decisions.engine_is_free() {
+                granted = Some(Err(in_words(&refused)));
+                return Vec::new();
+            }
             let Decisions { control, placement, ordered } = decisions;
             let Some(placement) = placement else {
                 granted = control.order(how, now).map(|granted| granted.map_err(|refused| in_words(&refused)));
                 return Vec::new();
             };
-            let migrating = control.controller().is_some_and(Controller::migrating);
-            if migrating || !placement.stands() && placement.route().is_some() {
-                granted = Some(Err(in_words(&Refused::Migrating)));
-                return Vec::new();
-            }
-            if placement.route().is_none() || *ordered {
-                granted = Some(Err(in_words(&Refused::GoingOn)));
-                return Vec::new();
-            }
             match how {
                 Departure::HandOver => match placement.leave(now) {
                     Some(happenings) => {
@@ -456,7 +469,7 @@ impl ControlNode {
 
 fn in_words(refused: &Refused) -> order::Refused {
     match refused {
-        Refused::GoingOn | Refused::Migrating | Refused::There | Refused::NoRoom { .. } => {
+        Refused::GoingOn | Refused::Migrating | Refused::There | Refused::NoRoom { .. } | Refused::Alone => {
             order::Refused::never(refused.to_string())
         }
         Refused::TooSoon { limit, left } => {

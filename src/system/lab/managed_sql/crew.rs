@@ -68,6 +68,11 @@ impl Crew {
         self.broken_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Refused while a round is under way.
+    pub fn idle(&self) -> Result<(), Refused> {
+        if self.busy() { Err(Refused::never("maintenance is under way")) } else { Ok(()) }
+    }
+
     /// Begins a round; says over whom.
     pub fn begin(&self) -> Result<String, Refused> {
         let seen = self.leader(ControlNode::seen).ok_or_else(|| Refused::never("no control node leads"))?;

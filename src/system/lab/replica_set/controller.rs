@@ -91,6 +91,9 @@ pub enum Refused {
     /// It is being moved to its other home.
     #[error("a migration is going on")]
     Migrating,
+    /// There is nobody to hand over to.
+    #[error("no other copy is well")]
+    Alone,
     /// It stands where it is to be moved.
     #[error("it is so already")]
     There,
@@ -244,6 +247,10 @@ impl Controller {
 
     /// A failover is ordered. It is granted once that is recorded, so that no other leader grants another too soon.
     pub fn order(&mut self, how: Departure, now: Moment) -> Result<(), Refused> {
+        self.free()?;
+        if how == Departure::HandOver && self.readers().is_empty() {
+            return Err(Refused::Alone);
+        }
         // Users order restarts; a hand-over is the service's own maintenance.
         self.grant(how == Departure::Restart, now)?;
         self.asked = Some(how);
@@ -270,7 +277,7 @@ impl Controller {
     }
 
     /// Whether nothing is under way that a user's order would come in between.
-    fn free(&self) -> Result<(), Refused> {
+    pub fn free(&self) -> Result<(), Refused> {
         if self.migrating() {
             return Err(Refused::Migrating);
         }

@@ -17,7 +17,7 @@ use crate::system::lab::replica_set::protocol::{Departure, Record};
 use crate::system::lab::replica_set::replica::{Disk, Role};
 use crate::system::lab::replica_set::ring::RingDisk;
 use crate::system::lab::{Body, Fleet, Lab, Live, Refused};
-use crate::system::{NodeAct, SystemError, Teller};
+use crate::system::{SystemError, Teller};
 
 /// A running set.
 #[derive(Debug)]
@@ -92,8 +92,9 @@ impl LocalStorage {
                 Ok(format!("the engine of {primary} starts anew on the spot"))
             }
             Failover::Unplanned => {
-                let lost = self.fleet.apply(primary, NodeAct::Kill);
-                lost.map_err(|error| Refused::never(error.to_string()))?;
+                self.crew.idle()?;
+                self.leader(ControlNode::free)??;
+                self.fleet.lose(primary)?;
                 Ok(format!("{primary} is lost, and does not come back"))
             }
         }
@@ -101,9 +102,7 @@ impl LocalStorage {
 
     /// Moves the set to nodes that stand as a redundancy wants them.
     fn migrate(&self, to: Redundancy) -> Result<String, Refused> {
-        if self.crew.busy() {
-            return Err(Refused::never("maintenance is under way"));
-        }
+        self.crew.idle()?;
         self.leader(|control| control.migrate(to))??;
         Ok(format!("the set is migrated to {} redundancy", to.name()))
     }

@@ -18,7 +18,7 @@ use crate::system::lab::replica_set::replica::Disk;
 use crate::system::lab::replica_set::ring::RingDisk;
 use crate::system::lab::replica_set::{Home, Id};
 use crate::system::lab::{Body, Fleet, Lab, Live, Refused};
-use crate::system::{NodeAct, SystemError, Teller};
+use crate::system::{SystemError, Teller};
 
 /// A copy works on a request for no modelled time of its own.
 const SERVICE: Service = Service { time: std::time::Duration::ZERO, workers: 1_024 };
@@ -110,8 +110,9 @@ impl RemoteStorage {
                 Ok(format!("the engine of {compute} starts anew on the spot"))
             }
             Failover::Unplanned => {
-                let lost = self.fleet.apply(compute, NodeAct::Kill);
-                lost.map_err(|error| Refused::never(error.to_string()))?;
+                self.crew.idle()?;
+                self.leader(ControlNode::free)??;
+                self.fleet.lose(compute)?;
                 Ok(format!("{compute} is lost, and does not come back"))
             }
         }
@@ -119,9 +120,7 @@ impl RemoteStorage {
 
     /// Moves copies and engine to nodes that stand as a redundancy wants them.
     fn migrate(&self, to: Redundancy) -> Result<String, Refused> {
-        if self.crew.busy() {
-            return Err(Refused::never("maintenance is under way"));
-        }
+        self.crew.idle()?;
         self.leader(|control| control.migrate(to))??;
         Ok(format!("engine and storage are migrated to {} redundancy", to.name()))
     }

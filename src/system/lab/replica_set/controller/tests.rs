@@ -156,6 +156,20 @@ fn a_second_failover_is_refused_while_one_goes_on_and_within_the_limit() {
     assert_eq!(controller.order(Departure::Restart, at(1_010)), Ok(()));
 }
 
+#[test]
+fn a_hand_over_is_refused_where_nobody_else_is_well_and_a_start_on_the_spot_is_not() {
+    let alone = |copies| {
+        let mut controller = Controller::new(Settings::for_tests(), copies, Record::first(copies), at(0));
+        controller.heard(Id(0), Beat { serving: true, ..beat(1, 9) }, at(100));
+        controller.tick(at(200));
+        controller
+    };
+    for copies in [1, 3] {
+        assert_eq!(alone(copies).order(Departure::HandOver, at(210)), Err(Refused::Alone), "{copies} copies");
+        assert_eq!(alone(copies).order(Departure::Restart, at(210)), Ok(()), "{copies} copies");
+    }
+}
+
 /// Two copies in each of two homes; the primary serves, and everybody was heard at 0.
 fn with_two_homes() -> Controller {
     let here = Members::first(2);
