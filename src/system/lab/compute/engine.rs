@@ -28,6 +28,8 @@ enum Duty {
     Attaching { epoch: u64 },
     /// It serves.
     Serving { epoch: u64 },
+    /// It is assigned to this node, and storage knows of a newer one.
+    Refused,
 }
 
 /// A compute node, with the engine or without.
@@ -77,7 +79,9 @@ impl Engine {
             };
         }
         self.tick(now);
-        Report { known: self.known, room: self.room && self.duty == Duty::Idle, serving: self.serves() }
+        let refused = self.duty == Duty::Refused;
+        let room = self.room && (refused || self.duty == Duty::Idle);
+        Report { known: self.known, room, serving: self.serves(), refused }
     }
 
     /// Time passed. To be called at [`deadline`](Self::deadline).
@@ -118,11 +122,11 @@ impl Engine {
     /// Storage refused this epoch, as it has a newer one.
     pub fn refused(&mut self, epoch: u64) {
         let ours = match self.duty {
-            Duty::Idle => None,
+            Duty::Idle | Duty::Refused => None,
             Duty::Starting { epoch, .. } | Duty::Attaching { epoch } | Duty::Serving { epoch } => Some(epoch),
         };
         if ours == Some(epoch) {
-            self.duty = Duty::Idle;
+            self.duty = Duty::Refused;
         }
     }
 
@@ -160,7 +164,7 @@ mod tests {
     fn serving() -> Engine {
         let mut engine = Engine::boot(1, SETTINGS, true, 0);
         let report = engine.assigned(on(1, 5), at(0));
-        assert_eq!(report, Report { known: on(1, 5), room: false, serving: false });
+        assert_eq!(report, Report { known: on(1, 5), ..Report::default() });
         assert_eq!((engine.deadline(), engine.attaches()), (Some(at(60)), None));
         engine.tick(at(60));
         assert_eq!((engine.attaches(), engine.admits(None)), (Some(5), None), "not before storage has its epoch");
@@ -192,7 +196,7 @@ mod tests {
     fn an_engine_that_is_moved_away_serves_no_more_and_leaves_room() {
         let mut engine = serving();
         let report = engine.assigned(on(0, 6), at(100));
-        assert_eq!(report, Report { known: on(0, 6), room: true, serving: false });
+        assert_eq!(report, Report { known: on(0, 6), room: true, ..Report::default() });
         engine.attached(5);
         assert_eq!((engine.admits(None), engine.assigned(on(1, 5), at(110)).known), (None, on(0, 6)), "the past");
     }
@@ -204,7 +208,13 @@ mod tests {
         assert!(engine.serves(), "that was the one before");
         engine.refused(5);
         assert_eq!(engine.admits(None), None);
-        assert!(!engine.assigned(on(1, 5), at(100)).serving, "the same assignment does not bring it back");
+        let report = engine.assigned(on(1, 5), at(100));
+        assert_eq!(
+            report,
+            Report { known: on(1, 5), room: true, serving: false, refused: true },
+            "by that it is never back"
+        );
+        assert_eq!(engine.assigned(on(1, 6), at(110)), Report { known: on(1, 6), ..Report::default() }, "but anew");
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Report {
     pub room: bool,
     /// Whether it serves under the newest assignment that it knows of.
     pub serving: bool,
+    /// Whether storage has refused it under that: it knows of a newer engine.
+    pub refused: bool,
 }
 
 /// The place of a leader's term of the ring in the epochs that it gives.
@@ -182,14 +184,14 @@ impl Placement {
     /// Moves the engine if it has to move and there is somewhere to go.
     fn consider(&mut self, now: Moment) -> Vec<Happening> {
         let stays = match self.assigned {
-            None => now < self.listens_until && !self.watched.iter().all(|watched| watched.report.is_some()),
+            None => self.listens(now),
             Some(assigned) => {
                 !self.suspect(assigned.node) && !self.leaves && self.stands.contains(Id(assigned.node as u8))
             }
         };
         if stays || self.replaced() {
             self.waits = false;
-            return Vec::new();
+            return if self.outlived(now) { self.restart() } else { Vec::new() };
         }
         let Some(node) = self.free() else {
             return if std::mem::replace(&mut self.waits, true) { Vec::new() } else { vec![Happening::Waits] };
@@ -198,6 +200,22 @@ impl Placement {
         // It has its full time to begin.
         self.watched[node].detector.heard(now);
         vec![Happening::Decided(node)]
+    }
+
+    /// Whether it may still hear of an engine that runs well.
+    fn listens(&self, now: Moment) -> bool {
+        now < self.listens_until && !self.watched.iter().all(|watched| watched.report.is_some())
+    }
+
+    /// Whether storage refuses the newest engine that anybody tells of, as a leader before us gave a newer one: whoever knew
+    /// of it is lost, and by its old epoch this one never serves again.
+    fn outlived(&self, now: Moment) -> bool {
+        let refused = |assigned: Assignment| {
+            let report = self.watched[assigned.node].report;
+            report.is_some_and(|report| report.refused && report.known == self.assigned)
+        };
+        let before_us = |assigned: &Assignment| assigned.epoch >> TERM_SHIFT < self.term;
+        !self.listens(now) && self.assigned.filter(before_us).is_some_and(refused)
     }
 
     fn assign(&mut self, node: usize) {
@@ -230,6 +248,7 @@ impl Placement {
 
 #[cfg(test)]
 mod tests {
+    use super::super::engine::{Engine, EngineSettings};
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(300);
@@ -239,7 +258,11 @@ mod tests {
     }
 
     const fn idle(known: Option<Assignment>) -> Report {
-        Report { known, room: true, serving: false }
+        Report { known, room: true, serving: false, refused: false }
+    }
+
+    const fn serving(known: Option<Assignment>) -> Report {
+        Report { known, room: false, serving: true, refused: false }
     }
 
     /// The `number`-th epoch of the ring's first term.
@@ -253,9 +276,9 @@ mod tests {
         assert_eq!(placement.heard(0, idle(None), at(1)), []);
         assert_eq!(placement.heard(1, idle(None), at(2)), [Happening::Decided(0)], "once all were heard");
         assert_eq!(placement.route(), None);
-        let serving = Report { known: on(0, 1), room: false, serving: true };
-        assert_eq!(placement.heard(0, serving, at(3)), [Happening::Redirected(0)]);
-        assert_eq!(placement.heard(0, serving, at(4)), [], "told once");
+        let serves = serving(on(0, 1));
+        assert_eq!(placement.heard(0, serves, at(3)), [Happening::Redirected(0)]);
+        assert_eq!(placement.heard(0, serves, at(4)), [], "told once");
         assert_eq!(placement.route(), on(0, 1));
         placement
     }
@@ -267,8 +290,8 @@ mod tests {
         assert_eq!(placement.deadline(), Some(at(304)));
         assert_eq!(placement.tick(at(304)), [Happening::Detected(0), Happening::Decided(1)]);
         assert_eq!((placement.assigned(), placement.route()), (on(1, 2), None));
-        let serving = Report { known: on(1, 2), room: false, serving: true };
-        assert_eq!(placement.heard(1, serving, at(350)), [Happening::Redirected(1)]);
+        let serves = serving(on(1, 2));
+        assert_eq!(placement.heard(1, serves, at(350)), [Happening::Redirected(1)]);
     }
 
     #[test]
@@ -288,8 +311,8 @@ mod tests {
         let mut placement = running();
         placement.heard(1, Report { room: false, ..idle(on(0, 1)) }, at(300));
         placement.tick(at(304));
-        let serving = Report { known: on(0, 1), room: false, serving: true };
-        placement.heard(0, serving, at(320));
+        let serves = serving(on(0, 1));
+        placement.heard(0, serves, at(320));
         assert!(!placement.waits());
         assert_eq!(placement.route(), on(0, 1));
     }
@@ -298,8 +321,8 @@ mod tests {
     fn a_new_leader_leaves_an_engine_where_it_is() {
         let mut placement = Placement::new(2, 2, LIMIT, at(0));
         assert!(!placement.directs());
-        let serving = Report { known: on(1, 7), room: false, serving: true };
-        assert_eq!(placement.heard(1, serving, at(5)), [Happening::Redirected(1)]);
+        let serves = serving(on(1, 7));
+        assert_eq!(placement.heard(1, serves, at(5)), [Happening::Redirected(1)]);
         assert_eq!(placement.heard(0, idle(on(1, 7)), at(6)), []);
         assert_eq!(placement.tick(at(299)), []);
         assert_eq!(placement.assigned(), on(1, 7));
@@ -332,7 +355,7 @@ mod tests {
         placement.heard(1, idle(on(0, 1)), at(300));
         placement.tick(at(304));
         // The former node has not heard of the move yet.
-        let old = Report { known: on(0, 1), room: false, serving: true };
+        let old = serving(on(0, 1));
         assert_eq!(placement.heard(0, old, at(330)), []);
         assert_eq!((placement.assigned(), placement.route()), (on(1, 2), None));
     }
@@ -356,10 +379,42 @@ mod tests {
         assert_eq!(placement.stand(second, at(10)), [Happening::Waits], "there is no room yet");
         assert_eq!((placement.route(), placement.stands()), (on(0, 1), false));
         assert_eq!(placement.heard(1, idle(on(0, 1)), at(20)), [Happening::Decided(1)]);
-        let serving = Report { known: on(1, 2), room: false, serving: true };
-        assert_eq!(placement.heard(1, serving, at(30)), [Happening::Redirected(1)]);
+        let serves = serving(on(1, 2));
+        assert_eq!(placement.heard(1, serves, at(30)), [Happening::Redirected(1)]);
         assert!(placement.stands());
         assert_eq!(placement.leave(at(31)), None, "the other node is not one of those any more");
+    }
+
+    /// The first node was cut off while the engine moved on; now who placed it anew and where it ran are lost together.
+    #[test]
+    fn an_engine_that_storage_refuses_is_placed_anew_once_nobody_knows_of_a_newer_one() {
+        let settings = EngineSettings { start: Duration::ZERO, promotion: Duration::from_millis(60), pretends: false };
+        let mut engine = Engine::boot(0, settings, true, 0);
+        engine.assigned(on(0, 1), at(0));
+        engine.tick(at(60));
+        engine.attached((1 << TERM_SHIFT) + 1);
+        engine.refused((1 << TERM_SHIFT) + 1);
+        let told = |placement: &Placement, engine: &mut Engine, now| engine.assigned(placement.assigned(), now);
+
+        let mut next = Placement::new(2, 2, LIMIT, at(1_000));
+        let report = told(&next, &mut engine, at(1_010));
+        assert_eq!(next.heard(0, report, at(1_010)), [], "the newer one may be heard of yet");
+        let mut knows = next.clone();
+        assert_eq!(knows.heard(1, serving(on(1, 2)), at(1_020)), [Happening::Redirected(1)]);
+        assert_eq!(knows.heard(0, report, at(1_300)), [], "it is left where it runs");
+
+        assert_eq!(next.heard(0, report, at(1_300)), [Happening::Decided(0)]);
+        let anew = Assignment { node: 0, epoch: (2 << TERM_SHIFT) + 1 };
+        assert_eq!(next.assigned(), Some(anew));
+        let report = told(&next, &mut engine, at(1_310));
+        assert_eq!(next.heard(0, report, at(1_310)), [], "it is told once");
+        assert_eq!(engine.attaches(), Some(anew.epoch));
+        engine.attached(anew.epoch);
+        let report = told(&next, &mut engine, at(1_320));
+        assert_eq!(next.heard(0, report, at(1_320)), [Happening::Redirected(0)]);
+        engine.refused(anew.epoch);
+        let report = told(&next, &mut engine, at(1_330));
+        assert_eq!(next.heard(0, report, at(1_330)), [], "whoever was given a newer one has a leader after us");
     }
 
     #[test]

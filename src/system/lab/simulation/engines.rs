@@ -19,13 +19,12 @@ pub(super) struct Engines {
     pub(super) route: Option<Assignment>,
 }
 
-const COMPUTES: usize = 3;
 const SETTINGS: EngineSettings = EngineSettings { start: ms(20), promotion: ms(60), pretends: false };
 
 impl Engines {
-    pub(super) fn new(fencing: bool) -> Engines {
+    pub(super) fn new(fencing: bool, computes: usize) -> Engines {
         let place = |me| Place::new(boot(me, 0));
-        let places = (0..COMPUTES).map(place).collect();
+        let places = (0..computes).map(place).collect();
         Engines { fencing, places, placements: vec![None; super::world::CONTROLS], route: None }
     }
 }
@@ -42,9 +41,9 @@ impl World {
         let Some(engines) = &mut self.engines else { return };
         let leads = self.controls[control].alive().filter(|control| control.controller().is_some());
         let term = leads.map(|control| control.seat().term());
-        let placement = &mut engines.placements[control];
+        let (computes, placement) = (engines.places.len(), &mut engines.placements[control]);
         match term {
-            Some(term) => drop(placement.get_or_insert_with(|| Placement::new(term, COMPUTES, detect_after, now))),
+            Some(term) => drop(placement.get_or_insert_with(|| Placement::new(term, computes, detect_after, now))),
             None => *placement = None,
         }
     }
@@ -78,9 +77,9 @@ impl World {
         if self.controls[control].acting().is_none() {
             return;
         }
-        let placement = self.engines.as_ref().and_then(|engines| engines.placements[control].as_ref());
-        let Some(assigned) = placement.map(Placement::assigned) else { return };
-        for compute in 0..COMPUTES {
+        let Some(engines) = &self.engines else { return };
+        let Some(assigned) = engines.placements[control].as_ref().map(Placement::assigned) else { return };
+        for compute in 0..engines.places.len() {
             self.send(self.control(control), self.compute(compute), None, Message::Assigned(assigned));
         }
     }
@@ -143,10 +142,11 @@ impl World {
     }
 
     pub(super) fn clients_of_engines(&mut self, key: u64) {
+        let Some(engines) = &self.engines else { return };
+        let (computes, routed) = (engines.places.len(), engines.route);
         let dice = &mut self.network.dice;
-        let anywhere = dice.below(COMPUTES as u64) as usize;
+        let anywhere = dice.below(computes as u64) as usize;
         let travel = Duration::from_micros(500 + dice.below(1_500));
-        let routed = self.engines.as_ref().and_then(|engines| engines.route);
         let (compute, meant_for) = match routed {
             Some(route) if dice.chance(0.8) => (route.node, Some(route.epoch)),
             _ => (anywhere, None),

@@ -159,7 +159,7 @@ mod engine {
 
     #[test]
     fn a_seed_replays_exactly() {
-        replays(over(Commit::Async, true), 4);
-        replays(over(Commit::All, false), 0);
+        replays(over(Commit::Async, true), 21);
+        replays(over(Commit::All, false), 2);
     }
 }

@@ -127,14 +127,15 @@ impl World {
         world
     }
 
-    /// An engine on one of three compute nodes, over three copies.
+    /// An engine on one of two or three compute nodes, over three copies.
     pub(super) fn of_an_engine(settings: Settings, fencing: bool, seed: u64) -> World {
-        let engines = Engines::new(fencing);
+        let mut dice = Seed(seed).stream("engine");
+        let engines = Engines::new(fencing, 2 + dice.below(2) as usize);
         let places = settings.copies + CONTROLS + engines.places.len();
         // Storage must serve again before the engine can.
         let times =
             Times { faults_end: Moment::from_millis(3_500), past_ends: at_5_s(), end: Moment::from_millis(7_000) };
-        let network = Network::new(places, times, Seed(seed).stream("engine"));
+        let network = Network::new(places, times, dice);
         World::new(settings, settings.copies, Some(engines), times, network)
     }
 
