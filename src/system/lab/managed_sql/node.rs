@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub struct Node {
     teller: Teller,
     replica: Mutex<Replica>,
     workers: Semaphore,
+    /// The newest term of which the world was told that it is primary: one that gets its lease back is no news.
+    promoted_in: AtomicU64,
     /// Told when something may be confirmed, or never will be.
     progress: watch::Sender<()>,
     /// Told when something may have to be shipped, one for each node.
@@ -160,7 +163,7 @@ impl Node {
         if self.kind.name(before.role) != self.kind.name(after.role) || !knew_its_place {
             self.tell_role(after.role, incarnation);
         }
-        if after.role == Role::Primary && before.role != Role::Primary && before.committed == 0 && after.term > 1 {
+        if after.role == Role::Primary && self.promoted_in.fetch_max(after.term, Ordering::Relaxed) < after.term {
             self.tell_promoted(now);
         }
         self.to_ship.iter().for_each(Notify::notify_one);
@@ -340,6 +343,8 @@ impl Body for NodeBody {
             service: self.service,
             teller: ground.teller,
             replica: Mutex::new(Replica::boot(self.me, self.settings, std::mem::take(&mut self.disk), now)),
+            // Whoever is primary in the first term was not promoted.
+            promoted_in: AtomicU64::new(1),
             workers: Semaphore::new(self.service.workers),
             progress: watch::Sender::new(()),
             to_ship: self.cast.nodes.iter().map(|_| Notify::new()).collect(),
