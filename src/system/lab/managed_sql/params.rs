@@ -22,7 +22,8 @@ pub const COPY_TIME: Param = Param::time(
     ms(0),
     ms(0)..=seconds(24 * 3_600),
     "How long a copy takes to be built on another node, on top of what it really takes, divided by `time_scale`.",
-);
+)
+.modelled();
 
 /// The nodes of a kind that stand as the other redundancy wants them: none where it cannot be changed.
 pub fn other_home(params: &Resolved<'_>, kind: &str, count: u64) -> Vec<String> {
@@ -83,7 +84,8 @@ pub const UPGRADE: Param = Param::time(
     seconds(30),
     ms(0)..=seconds(24 * 3_600),
     "How long a node is away for its maintenance, divided by `time_scale`.",
-);
+)
+.modelled();
 
 /// `drain`.
 pub const DRAIN: Param = Param::switch(

@@ -24,7 +24,7 @@ pub const PARAMS: &[Param] = &[
     ),
     real("replicate_every", 6, "How often writes are shipped to the group's other instance, divided by `time_scale`."),
     real("backup_every", 600, "How often a backup is made and sent to the other region, divided by `time_scale`."),
-    real("restore", 180, "How long a new instance takes to be made of a backup, divided by `time_scale`."),
+    real("restore", 180, "How long a new instance takes to be made of a backup, divided by `time_scale`.").modelled(),
     promotion("How long the other instance takes to become primary."),
     Param::word(
         "listener",
