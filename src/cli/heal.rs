@@ -45,10 +45,16 @@ pub(super) fn heal(args: &HealArgs) -> Exit {
 
 /// Heals every part of a run folder that has a journal.
 fn parts(root: &Path) -> Result<Vec<Healed>, String> {
-    let mut dirs = folders(root);
-    dirs.push(root.to_owned());
+    journalled(root).iter().map(|dir| keeper::heal(dir).map_err(|error| chain(&error))).collect()
+}
+
+/// The folders that have a journal: a repetition's, a variant's, the run's own.
+fn journalled(root: &Path) -> Vec<PathBuf> {
+    let variants = folders(root);
+    let repetitions: Vec<PathBuf> = variants.iter().flat_map(|variant| folders(variant)).collect();
+    let mut dirs = [repetitions, variants, vec![root.to_owned()]].concat();
     dirs.retain(|dir| dir.join(JOURNAL_FILE).is_file());
-    dirs.iter().map(|dir| keeper::heal(dir).map_err(|error| chain(&error))).collect()
+    dirs
 }
 
 /// The folders in a folder, by name; none if there is no such folder.
@@ -57,4 +63,26 @@ fn folders(dir: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
     folders.sort();
     folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_repetition_of_every_variant_is_healed() {
+        let run = tempfile::tempdir().unwrap();
+        let with_journal = ["retry=none/repetition-1", "retry=none/repetition-2", "retry=fixed"];
+        for part in with_journal.iter().chain(&["retry=none/logs"]) {
+            std::fs::create_dir_all(run.path().join(part)).unwrap();
+        }
+        for part in with_journal {
+            std::fs::write(run.path().join(part).join(JOURNAL_FILE), "").unwrap();
+        }
+        let mut found = journalled(run.path());
+        found.sort();
+        let mut expected = with_journal.map(|part| run.path().join(part));
+        expected.sort();
+        assert_eq!(found, expected);
+    }
 }
